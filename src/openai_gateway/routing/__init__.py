@@ -1,0 +1,1 @@
+"""What to send where, decided purely: no clock, no network, no environment."""

@@ -1,0 +1,315 @@
+"""Retry, fall back, give up: the pure machine that leads one call over its targets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import attrs
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.calls import Call
+from openai_gateway.routing.plan import Target
+from openai_gateway.routing.repair import MAX_REPAIRS, REPAIRS, Repair
+from openai_gateway.routing.settings import Retries
+
+FIRST_BACKOFF: Final = 0.5
+MAX_BACKOFF: Final = 8.0
+JITTER: Final = (
+    0.25  # up to this part is taken off, so that many callers do not come back at once (as OpenAI's SDKs do)
+)
+
+
+class Cause(enum.Enum):
+    """Why an attempt failed; `RULES` says what follows from each."""
+
+    CONNECT = "connection failed"
+    RESET = "connection broke"
+    SERVER_ERROR = "server error"
+    RATE_LIMITED = "rate limited"
+    QUOTA = "quota exhausted"
+    CREDENTIALS = "credential rejected"
+    CONTEXT_LENGTH = "prompt too long"
+    CONTENT_POLICY = "content refused"
+    REPAIRABLE = "parameter refused"
+    REFUSED = "request refused"
+    MODEL_NOT_FOUND = "model not found"
+    CONNECT_CLOCK = "no connection in time"
+    FIRST_BYTE_CLOCK = "no answer in time"
+    IDLE_CLOCK = "answer stalled"
+    TOTAL_CLOCK = "time is up"
+    CUT = "answer cut off"
+    MALFORMED = "answer unreadable"
+    TOO_LARGE = "answer too large"
+    NOT_CONFIGURED = "not configured"
+
+
+class Same(enum.Enum):
+    """What is done at the target that failed."""
+
+    RETRY = enum.auto()  # after what the upstream asked for, if that fits the deadline, else after a backoff
+    REPAIR = enum.auto()  # once a parameter, at once, no retry
+    NO = enum.auto()
+
+
+class Next(enum.Enum):
+    """Which further targets may be tried once the same one is done with."""
+
+    ANY = enum.auto()
+    OTHER_CREDENTIAL = enum.auto()
+    LARGER_CONTEXT = enum.auto()  # only what the row lists in context_fallbacks
+    NONE = enum.auto()
+
+
+@attrs.frozen
+class Rule:
+    """What a cause means for the same target and for the next."""
+
+    same: Same
+    next: Next
+
+
+RULES: Final[Mapping[Cause, Rule]] = {
+    Cause.CONNECT: Rule(Same.RETRY, Next.ANY),
+    Cause.RESET: Rule(Same.RETRY, Next.ANY),
+    Cause.SERVER_ERROR: Rule(Same.RETRY, Next.ANY),
+    Cause.RATE_LIMITED: Rule(Same.RETRY, Next.ANY),
+    Cause.QUOTA: Rule(Same.NO, Next.ANY),
+    Cause.CREDENTIALS: Rule(Same.NO, Next.OTHER_CREDENTIAL),
+    Cause.CONTEXT_LENGTH: Rule(Same.NO, Next.LARGER_CONTEXT),
+    Cause.CONTENT_POLICY: Rule(Same.NO, Next.NONE),
+    Cause.REPAIRABLE: Rule(Same.REPAIR, Next.NONE),
+    Cause.REFUSED: Rule(Same.NO, Next.NONE),
+    Cause.MODEL_NOT_FOUND: Rule(Same.NO, Next.ANY),
+    Cause.CONNECT_CLOCK: Rule(Same.NO, Next.ANY),
+    Cause.FIRST_BYTE_CLOCK: Rule(Same.NO, Next.ANY),
+    Cause.IDLE_CLOCK: Rule(Same.RETRY, Next.ANY),
+    Cause.TOTAL_CLOCK: Rule(Same.NO, Next.NONE),
+    Cause.CUT: Rule(Same.RETRY, Next.ANY),
+    # A 200 that is no answer comes from a wrong address or a broken server: asking again gives the same.
+    Cause.MALFORMED: Rule(Same.NO, Next.ANY),
+    Cause.TOO_LARGE: Rule(Same.NO, Next.NONE),
+    Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY),
+}
+"""The table of GATEWAY.md, before the first content reached the caller. Afterwards every cause means: give up, unless
+the caller takes its answer whole (`Call.whole`): it has seen nothing, so for it the table holds to the end."""
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """The outcome of an attempt that did not succeed.
+
+    `retry_after` is in seconds, `should_retry` the upstream's own word (x-should-retry). `repair` names the refused
+    parameter. `after_content`: content of this attempt was passed on to the caller already.
+    """
+
+    cause: Cause
+    error: GatewayError
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    repair: str | None = None
+    after_content: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Try:
+    """Ask `target`, with `changes` made to the body.
+
+    `stream` is False for a target that cannot stream. `restart` is not None where parts that went out are void: why.
+    """
+
+    target: Target
+    changes: tuple[Repair, ...] = ()
+    stream: bool = True
+    restart: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Wait:
+    """Sleep this long, in seconds, then ask for the next step with no failure."""
+
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Fail:
+    """Give up; `error` is for the caller."""
+
+    error: GatewayError
+
+
+Step = Try | Wait | Fail
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """One call on its way. Times are seconds on the clock of `Call.deadline`. `targets[0]` is the current one."""
+
+    call: Call
+    targets: tuple[Target, ...]
+    larger: Mapping[str, tuple[Target, ...]]
+    remembered: Mapping[str, tuple[Repair, ...]]
+    limits: Retries
+    deadline: float
+    stream: bool
+    attempts: int = 0
+    retries: int = 0
+    repairs: int = 0
+    tried: frozenset[str] = frozenset()
+    rejected: tuple[str, ...] = ()
+    changes: tuple[Repair, ...] = ()
+    warnings: tuple[str, ...] = ()
+    restart: str | None = None
+    errors: tuple[GatewayError, ...] = ()
+
+
+def begin(
+    call: Call,
+    targets: tuple[Target, ...],
+    *,
+    retries: Retries,
+    total: float,
+    now: float,
+    context: Mapping[str, tuple[Target, ...]] | None = None,
+    rejected: Collection[str] = (),
+    repaired: Mapping[str, tuple[Repair, ...]] | None = None,
+    stream: bool = True,
+) -> State:
+    """The state before the first attempt.
+
+    `targets` as `plan()` orders them, `context` as `context_fallbacks()` gives them, `total` in seconds. `rejected`
+    names providers that refused their credential earlier: they come last. `repaired` holds, by target name, the repairs
+    that helped there earlier. `stream`: whether the upstream is to be asked for a stream.
+    """
+    deadline = now + total if call.deadline is None else min(call.deadline, now + total)
+    state = State(
+        call=call,
+        targets=tuple(sorted(targets, key=lambda target: target.provider.name in rejected)),
+        larger=context or {},
+        remembered=repaired or {},
+        limits=retries,
+        deadline=deadline,
+        stream=stream,
+    )
+    return _arrived(state) if targets else state
+
+
+def next_step(state: State, failure: Failure | None, now: float, random: Callable[[], float]) -> tuple[State, Step]:
+    """What to do at the beginning and after each Wait (`failure` None), and after an attempt that failed.
+
+    Ends after at most `Retries.max_attempts` Trys; no Wait reaches the deadline. `random` gives numbers in [0, 1).
+    """
+    if failure is None:
+        return _try(state, now)
+    state = attrs.evolve(state, errors=(*state.errors, failure.error))
+    if failure.after_content:
+        if not state.call.whole:
+            return state, Fail(error=failure.error)
+        state = attrs.evolve(state, restart=str(failure.error))
+    rule = _rule(failure)
+    if state.attempts >= state.limits.max_attempts:
+        return state, Fail(error=_most_useful(state))
+    if rule.same is Same.REPAIR:
+        return _repair(state, failure, now)
+    if rule.same is Same.RETRY and state.retries < state.limits.max_retries:
+        seconds = _pause(state, failure, random)
+        if now + seconds < state.deadline:
+            return attrs.evolve(state, retries=state.retries + 1), Wait(seconds=seconds)
+    return _move_on(state, rule.next, failure, now)
+
+
+def _rule(failure: Failure) -> Rule:
+    """The row, after the upstream's own word. A repair heeds no such word: it does not ask the same thing again."""
+    rule = RULES[failure.cause]
+    if failure.should_retry is None or rule.same is Same.REPAIR:
+        return rule
+    return attrs.evolve(rule, same=Same.RETRY if failure.should_retry else Same.NO)
+
+
+def _try(state: State, now: float) -> tuple[State, Step]:
+    if not state.targets:
+        return state, Fail(error=GatewayError(kind=Kind.NO_TARGET, message="No target is left for this call."))
+    if now >= state.deadline:
+        return state, Fail(error=_time_is_up(state))
+    step = Try(
+        target=state.targets[0],
+        changes=state.changes,
+        stream=_streams(state),
+        restart=state.restart,
+    )
+    tried = state.tried | {step.target.name}
+    return attrs.evolve(state, attempts=state.attempts + 1, restart=None, tried=tried), step
+
+
+def _pause(state: State, failure: Failure, random: Callable[[], float]) -> float:
+    if failure.retry_after is not None:
+        return max(0.0, failure.retry_after)
+    backoff = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0**state.retries)
+    return backoff * (1 - JITTER * random())
+
+
+def _repair(state: State, failure: Failure, now: float) -> tuple[State, Step]:
+    row = REPAIRS.get(failure.repair or "")
+    if row is None or row in state.changes or state.repairs >= MAX_REPAIRS or not _may_repair(state, row):
+        return state, Fail(error=failure.error)
+    state = attrs.evolve(state, repairs=state.repairs + 1)
+    return _try(_changed(state, row), now)
+
+
+def _may_repair(state: State, row: Repair) -> bool:
+    if row.always:
+        return _streams(state)
+    return state.call.repair and row.parameter in state.call.body
+
+
+def _streams(state: State) -> bool:
+    return state.stream and all(change.parameter != "stream" for change in state.changes)
+
+
+def _changed(state: State, *rows: Repair) -> State:
+    warnings = (row.warning(state.targets[0].name) for row in rows)
+    return attrs.evolve(state, changes=(*state.changes, *rows), warnings=(*state.warnings, *warnings))
+
+
+def _arrived(state: State) -> State:
+    """A target is to be tried for the first time: no retries yet, and with the repairs known to help there."""
+    known = state.remembered.get(state.targets[0].name, ())
+    state = attrs.evolve(state, retries=0, changes=())
+    return _changed(state, *(row for row in known if _may_repair(state, row)))
+
+
+def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[State, Step]:
+    current, rest = state.targets[0], state.targets[1:]
+    if onward is Next.NONE:
+        return state, Fail(error=failure.error)
+    if onward is Next.OTHER_CREDENTIAL:
+        state = attrs.evolve(state, rejected=(*state.rejected, current.provider.name))
+        rest = tuple(target for target in rest if not _same_credential(target, current))
+    if onward is Next.LARGER_CONTEXT:
+        rest = state.larger.get(current.name, ())
+    rest = tuple(target for target in rest if target.name not in state.tried)
+    if not rest:
+        return state, Fail(error=failure.error if onward is Next.LARGER_CONTEXT else _most_useful(state))
+    return _try(_arrived(attrs.evolve(state, targets=rest)), now)
+
+
+def _same_credential(one: Target, other: Target) -> bool:
+    if one.provider.name == other.provider.name:
+        return True
+    # The same key at another address is another credential: the first address may have been the wrong one for it.
+    return one.provider.api_key == other.provider.api_key and one.provider.base_url == other.provider.base_url
+
+
+def _most_useful(state: State) -> GatewayError:
+    """The first in an upstream's own words, for the first targets are what the caller asked for; else the last."""
+    return next((error for error in state.errors if error.body is not None), state.errors[-1])
+
+
+def _time_is_up(state: State) -> GatewayError:
+    last = f" The last attempt: {state.errors[-1].message}" if state.errors else ""
+    return GatewayError(
+        kind=Kind.TOTAL_TIMEOUT,
+        message=f"The time for this call is up after {state.attempts} attempts.{last}",
+        hint="Allow the call more time, or ask for less.",
+    )

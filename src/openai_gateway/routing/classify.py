@@ -1,0 +1,183 @@
+"""From what came back to why it failed: a pure reading of an upstream's status, headers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.attempts import Cause, Failure
+from openai_gateway.routing.calls import Json
+from openai_gateway.routing.error_words import Words, error_in
+from openai_gateway.routing.plan import Target
+from openai_gateway.routing.retry_after import retry_after, should_retry
+from openai_gateway.secret import Redactor
+
+__all__ = ["classify_event", "classify_response", "error_in", "failure_of"]
+
+
+def classify_response(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    target: Target,
+    redactor: Redactor,
+    wall: float,
+) -> Failure:
+    """The failure that an HTTP answer other than 2xx is.
+
+    `headers` have lower-case names, `wall` is the time of day (seconds of the epoch, for Retry-After as a date), `body`
+    as much of the body as was read. Nothing of it goes into the error unredacted.
+    """
+    words = Words.of_body(body, redactor)
+    cause = _cause(status, words)
+    seconds = retry_after(headers, wall)
+    return Failure(
+        cause=cause,
+        error=attrs.evolve(_error(cause, status, words, target), retry_after=seconds),
+        retry_after=seconds,
+        should_retry=should_retry(headers),
+        repair=words.refused_parameter() if cause is Cause.REPAIRABLE else None,
+    )
+
+
+def classify_event(json: Json, *, target: Target, redactor: Redactor, after_content: bool = False) -> Failure:
+    """The failure that an in-band error is: in a stream, or in an answer that came with status 200."""
+    words = Words.of_json(json, redactor)
+    status = _status_in_band(words)
+    cause = _cause(status, words)
+    return Failure(
+        cause=cause,
+        error=_error(cause, status, words, target),
+        repair=words.refused_parameter() if cause is Cause.REPAIRABLE else None,
+        after_content=after_content,
+    )
+
+
+def failure_of(
+    cause: Cause, *, target: Target, redactor: Redactor, detail: str = "", after_content: bool = False
+) -> Failure:
+    """The failure of an attempt that has no answer of the upstream's to be read.
+
+    `cause` is one of the rows of `_WITHOUT_ANSWER`; `detail` goes behind the colon: an exception's text, or a clock's
+    seconds.
+    """
+    kind, message, hint = _WITHOUT_ANSWER[cause]
+    said = message.format(target=target.name, missing=target.provider.missing)
+    error = GatewayError(kind=kind, message=redactor.redact(f"{said}: {detail}" if detail else f"{said}."), hint=hint)
+    return Failure(cause=cause, error=error, after_content=after_content)
+
+
+_WAIT_LONGER: Final = "Raise TIMEOUT, or first_byte in the model's row, if this model thinks long."
+_CHECK_ADDRESS: Final = "Check that base_url is the address of an OpenAI-compatible API."
+
+_WITHOUT_ANSWER: Final[Mapping[Cause, tuple[Kind, str, str]]] = {
+    Cause.CONNECT: (Kind.NETWORK, "No connection to {target}", "Check base_url, the network and the proxy."),
+    Cause.RESET: (Kind.NETWORK, "The connection to {target} broke", ""),
+    Cause.CUT: (Kind.UPSTREAM, "The answer of {target} broke off before its end", ""),
+    Cause.MALFORMED: (Kind.UPSTREAM, "{target} sent no OpenAI answer", _CHECK_ADDRESS),
+    Cause.TOO_LARGE: (Kind.UPSTREAM, "The answer of {target} is too large", ""),
+    Cause.NOT_CONFIGURED: (Kind.CONFIGURATION, "{target} cannot be called. {missing}", ""),
+    Cause.CONNECT_CLOCK: (Kind.CONNECT_TIMEOUT, "No connection to {target} in time", "Check base_url and the network."),
+    Cause.FIRST_BYTE_CLOCK: (Kind.FIRST_BYTE_TIMEOUT, "{target} did not begin to answer in time", _WAIT_LONGER),
+    Cause.IDLE_CLOCK: (Kind.IDLE_TIMEOUT, "{target} stopped in the middle of its answer", _WAIT_LONGER),
+    Cause.TOTAL_CLOCK: (Kind.TOTAL_TIMEOUT, "The time for this call is up; {target} was being asked", ""),
+}
+
+
+_TOO_LONG: Final = (
+    "context_length_exceeded", "exceed_context_size", "maximum context length", "context window", "context length",
+    "prompt is too long", "exceeds the available context size",
+)  # fmt: skip
+_POLICY: Final = ("content_filter", "content_policy", "content policy", "responsibleaipolicyviolation", "moderation")
+_NO_MODEL: Final = ("model_not_found", "invalid model name", "no such model", "model not found")
+_NO_QUOTA: Final = ("insufficient_quota", "billing_hard_limit", "exceeded your current quota", "credit")
+
+_BY_WORDS: Final[tuple[tuple[frozenset[int], Cause, Callable[[Words], bool]], ...]] = (
+    (frozenset({429}), Cause.QUOTA, lambda words: words.say(*_NO_QUOTA)),
+    (frozenset({400, 413, 422, 500}), Cause.CONTEXT_LENGTH, lambda words: words.say(*_TOO_LONG)),
+    (frozenset({400, 403, 422}), Cause.CONTENT_POLICY, lambda words: words.say(*_POLICY)),
+    (frozenset({400, 403, 404, 422}), Cause.MODEL_NOT_FOUND, lambda words: words.say(*_NO_MODEL)),
+    (frozenset({404}), Cause.MODEL_NOT_FOUND, lambda words: words.raw is not None and words.say("model")),
+    (frozenset({400, 422}), Cause.REPAIRABLE, lambda words: words.refused_parameter() is not None),
+)
+"""Looked at first, in this order: some statuses mean several things, and only the words tell which."""
+
+_BY_STATUS: Final[Mapping[int, Cause]] = {
+    **dict.fromkeys((401, 402, 403), Cause.CREDENTIALS),
+    **dict.fromkeys((408, 409), Cause.SERVER_ERROR),
+    429: Cause.RATE_LIMITED,
+}
+
+_IN_BAND_STATUS: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
+    (429, ("rate_limit", "insufficient_quota", "too many requests")),
+    (529, ("overloaded",)),
+    (401, ("authentication_error", "invalid_api_key")),
+    (403, ("permission_error",)),
+    (404, ("not_found",)),
+    (400, ("invalid_request", "badrequest", "bad_request", "context_length", "content_filter", "content_policy")),
+)
+
+
+def _cause(status: int, words: Words) -> Cause:
+    for statuses, cause, applies in _BY_WORDS:
+        if status in statuses and applies(words):
+            return cause
+    if status < 400:  # a redirect, which is never followed: the host would be the upstream's choice and not ours
+        return Cause.MALFORMED
+    return _BY_STATUS.get(status, Cause.SERVER_ERROR if status >= 500 else Cause.REFUSED)
+
+
+def _status_in_band(words: Words) -> int:
+    """A status for an error that came without one: OpenRouter and llama.cpp write it into `code`; else by its words."""
+    if words.code is not None and words.code.isdecimal() and 400 <= int(words.code) <= 599:
+        return int(words.code)
+    return next((status for status, needles in _IN_BAND_STATUS if words.say(*needles)), 500)
+
+
+_KINDS: Final[Mapping[Cause, Kind]] = {
+    Cause.RATE_LIMITED: Kind.RATE_LIMITED,
+    Cause.QUOTA: Kind.QUOTA,
+    Cause.MODEL_NOT_FOUND: Kind.MODEL_NOT_FOUND,
+    Cause.CONTEXT_LENGTH: Kind.INVALID_REQUEST,
+    Cause.CONTENT_POLICY: Kind.INVALID_REQUEST,
+    Cause.REPAIRABLE: Kind.INVALID_REQUEST,
+    Cause.REFUSED: Kind.INVALID_REQUEST,
+}
+
+
+def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayError:
+    if cause is Cause.CREDENTIALS:
+        return _credentials_rejected(status, words, target)
+    if cause is Cause.MALFORMED:
+        message = f"{target.name} answered {status}, a redirect; it is not followed."
+        return GatewayError(kind=Kind.UPSTREAM, message=message, hint=_CHECK_ADDRESS)
+    kind = Kind.TOO_LARGE if status == 413 else _KINDS.get(cause, Kind.UPSTREAM)
+    if words.raw is None:
+        said = f": {words.message}" if words.message else "."
+        own: dict[str, Any] = {"status": status} if status < 500 else {}
+        return GatewayError(kind=kind, message=f"{target.name} answered {status}{said}", **own)
+    return GatewayError(
+        kind=kind,
+        message=words.message,
+        status=status,
+        type=words.type or kind.type,
+        code=words.code or kind.code,
+        param=words.param,
+        body=words.raw,
+    )
+
+
+def _credentials_rejected(status: int, words: Words, target: Target) -> GatewayError:
+    """Never the upstream's 401: the caller would take it for a word about its own key."""
+    key = target.provider.api_key
+    said = f": {words.message}" if words.message else "."
+    return GatewayError(
+        kind=Kind.CREDENTIALS_REJECTED,
+        message=f"{target.name} refused our credential ({status}){said}",
+        hint=f"Check {key.name} of {target.provider.name}." if key else f"Set an API key for {target.provider.name}.",
+        body=words.raw,
+    )

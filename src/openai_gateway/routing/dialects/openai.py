@@ -1,0 +1,50 @@
+"""OpenAI and all that speak like it: the pivot, so answers and events pass as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from openai_gateway.routing.calls import Call
+from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
+from openai_gateway.routing.dialects.openai_body import body_of, headers_of
+from openai_gateway.routing.plan import Provider, Target
+from openai_gateway.routing.repair import Repair
+from openai_gateway.wire.sse import Event
+
+
+def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, ...] = ()) -> UpstreamRequest:
+    """The request for `call.endpoint` below the provider's base URL."""
+    return UpstreamRequest(
+        method="POST",
+        url=f"{target.provider.base_url}/{call.endpoint}",
+        headers=(
+            *headers_of(target.provider, call.traceparent),
+            ("content-type", "application/json"),
+            ("accept", "text/event-stream" if stream else "application/json"),
+        ),
+        body=body_of(call, target.model, stream=stream, changes=changes),
+    )
+
+
+def models(provider: Provider) -> UpstreamRequest:
+    """The request for the list of models."""
+    headers = (*headers_of(provider), ("accept", "application/json"))
+    return UpstreamRequest(method="GET", url=f"{provider.base_url}/models", headers=headers)
+
+
+def answer(body: bytes) -> bytes:
+    """The same."""
+    return body
+
+
+def events() -> EventDecoder:
+    """A decoder that gives each event's data as it came."""
+    return _data_of
+
+
+def _data_of(event: Event) -> Sequence[bytes]:
+    return (event.data,)
+
+
+OPENAI: Final = Dialect(kind="openai", encode=encode, models=models, answer=answer, events=events)

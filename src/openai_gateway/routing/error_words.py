@@ -1,0 +1,120 @@
+"""Reads what an upstream says about its failure, in the several shapes in which upstreams say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Self
+
+import attrs
+
+from openai_gateway.routing.calls import Json
+from openai_gateway.routing.repair import REPAIRS
+from openai_gateway.secret import Redactor
+from openai_gateway.wire.strict import JsonError, dumps, loads
+
+MAX_MESSAGE: Final = 2_000
+MAX_SUMMARY: Final = 200
+
+_TAGS: Final = re.compile(r"<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_REFUSES: Final = re.compile(
+    r"unsupported|not supported|(?:does not|doesn't) support|not permitted|not allowed|unrecognized|unexpected"
+    r"|unknown (?:parameter|argument|field)|deprecated|must be verified to stream",
+    re.IGNORECASE,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Words:
+    """An error as the upstream put it, redacted. `raw` is its error object, None where it sent no such thing."""
+
+    message: str = ""
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    raw: Mapping[str, Json] | None = None
+
+    @classmethod
+    def of_body(cls, body: bytes, redactor: Redactor) -> Self:
+        """Of an HTTP answer: an OpenAI error, one of its relatives, or a text or page, of which only a line is kept."""
+        try:
+            value = loads(body)
+        except JsonError:
+            return cls(message=_summary(body, redactor))
+        if isinstance(value, list) and value:  # Google's OpenAI endpoint wraps its error in a list
+            value = value[0]
+        return cls.of_json(value, redactor)
+
+    @classmethod
+    def of_json(cls, value: Json, redactor: Redactor) -> Self:
+        error = error_in(value)
+        if error is None:
+            return cls(message=_cut(redactor.redact(dumps(value).decode())))
+        clean = redactor.redact_json(error)
+        if isinstance(clean, str):
+            return cls(message=_cut(clean))
+        message = clean.get("message") or clean.get("detail") or clean
+        return cls(
+            message=_cut(message if isinstance(message, str) else redactor.redact(dumps(message).decode())),
+            type=_text(clean.get("type")),
+            code=_text(clean.get("code")),
+            param=_text(clean.get("param")),
+            raw=clean,
+        )
+
+    def say(self, *needles: str) -> bool:
+        """Whether the code, the type or the message holds one of the needles (in small letters)."""
+        said = f"{self.code} {self.type} {self.message}".lower()
+        return any(needle in said for needle in needles)
+
+    def refused_parameter(self) -> str | None:
+        """The parameter of the repair table that is refused as such (not merely out of range)."""
+        codes = {"unsupported_parameter", "unsupported_value", "unknown_parameter"}
+        if self.code not in codes and not _REFUSES.search(self.message):
+            return None
+        if self.param is not None:
+            name = re.split(r"[.\s]+", self.param.strip())[-1]
+            return name if name in REPAIRS else None
+        return next(_mentioned(self.message), None)
+
+
+def error_in(value: Json) -> Mapping[str, Any] | str | None:
+    """The error that a JSON body is, or holds beside nothing else; None for an answer.
+
+    Known shapes: {"error": {…}}, {"error": "…"}, {"object": "error", …} (older vLLM), {"detail": …} (FastAPI),
+    {"type": "error", "error": {…}} (Anthropic).
+    """
+    if not isinstance(value, Mapping):
+        return None
+    error = value.get("error")
+    if isinstance(error, Mapping | str) and error:
+        return error
+    is_error = value.get("object") == "error" or (value.keys() <= {"detail", "message", "code", "type", "param"})
+    return value if is_error and (value.get("message") or value.get("detail")) else None
+
+
+def _mentioned(message: str) -> Iterator[str]:
+    for name in REPAIRS:
+        word = "stream(?:ing)?" if name == "stream" else name
+        if re.search(rf"(?<![A-Za-z0-9_]){word}(?![A-Za-z0-9_])", message, re.IGNORECASE):
+            yield name
+
+
+def _summary(body: bytes, redactor: Redactor) -> str:
+    text = redactor.redact(body.decode("utf-8", "replace"))
+    title = _TITLE.search(text)
+    shown = _TAGS.sub(" ", title.group(1) if title else text)
+    line = " ".join("".join(character if character.isprintable() else " " for character in shown).split())
+    # Once more: without the tags between them, two pieces may have become a secret.
+    return _cut(redactor.redact(line), MAX_SUMMARY)
+
+
+def _cut(text: str, limit: int = MAX_MESSAGE) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _text(value: Json) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)

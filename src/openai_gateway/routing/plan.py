@@ -1,0 +1,188 @@
+"""Which targets a call may go to, in which order; a pure choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+import attrs
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.calls import Call
+from openai_gateway.routing.health import Health
+from openai_gateway.secret import Secret
+
+
+@attrs.frozen(kw_only=True)
+class Provider:
+    """Where calls go, and the credential they carry.
+
+    `base_url` is normalised: no trailing slash, it ends before /chat/completions. `missing` says what to set before
+    this provider can be called (its key, or a kind that is not built yet).
+    """
+
+    name: str
+    kind: str
+    base_url: str = ""
+    api_key: Secret | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # they may hold secrets
+    organization: str | None = None
+    project: str | None = None
+    proxy: str | None = attrs.field(default=None, repr=False)  # it may hold a password
+    ca_bundle: str | None = None
+    client_cert: str | None = None
+    allow_insecure: bool = False
+    missing: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ModelRow:
+    """One `[[models]]` entry. `name` may hold one `*`; then `model` may too, filled with what the first stands for."""
+
+    name: str
+    provider: str
+    model: str
+    weight: float = 1
+    order: int = 1
+    rpm: int | None = None
+    tpm: int | None = None
+    max_parallel: int | None = None
+    prefill: bool = False
+    first_byte: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    context_fallbacks: tuple[str, ...] = ()
+    price: Price | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """One place to send a call: a provider and its own name for the model."""
+
+    provider: Provider
+    model: str
+    row: ModelRow
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, for logs, warnings and `_meta`; it shows no key."""
+        return f"{self.provider.name}/{self.model}"
+
+
+@attrs.frozen(kw_only=True)
+class RouteTable:
+    """All rows, in the order of the configuration. `missing` says what to set when there is no row at all."""
+
+    providers: Mapping[str, Provider] = attrs.field(factory=dict)
+    rows: tuple[ModelRow, ...] = ()
+    missing: str = ""
+
+
+def matches(pattern: str, name: str) -> str | None:
+    """What the `*` of a row's name stands for in `name`; "" where the row has none and is `name`; None for no match.
+
+    A `*` stands for at least one character.
+    """
+    prefix, star, suffix = pattern.partition("*")
+    if not star:
+        return "" if pattern == name else None
+    stem = name[len(prefix) : len(name) - len(suffix)]
+    return stem if stem and name == prefix + stem + suffix else None
+
+
+def plan(call: Call, table: RouteTable, health: Health, now: float, random: Callable[[], float]) -> tuple[Target, ...]:
+    """The targets of a call in the order in which they are to be tried, each once, never none.
+
+    First the rows of the call's model: those of exactly its name, else those of the wildcard with the longest prefix (a
+    wildcard never stands in for an exact row that fails: that is what fallbacks are for). Lower `order` first; the same
+    order shares by weight, as `random` (numbers in [0, 1)) falls. Then the rows' fallbacks and theirs, depth first.
+    Targets that `health` does not allow at `now` go to the end. Raises GatewayError: CONFIGURATION where the table is
+    empty, MODEL_NOT_FOUND.
+    """
+    if not table.rows:
+        raise GatewayError(kind=Kind.CONFIGURATION, message=table.missing or "No model is configured.")
+    if not _rows_of(call.model, table):
+        raise _unknown_model(call.model, table)
+    return _healthy_first(_with_fallbacks(call.model, table, random, set()), health, now)
+
+
+def context_fallbacks(
+    targets: Iterable[Target], table: RouteTable, health: Health, now: float, random: Callable[[], float]
+) -> Mapping[str, tuple[Target, ...]]:
+    """Where a prompt too long for a target goes, by that target's name; also for the targets found on the way."""
+    larger: dict[str, tuple[Target, ...]] = {}
+    waiting = list(targets)
+    while waiting:
+        target = waiting.pop()
+        if target.name in larger or not target.row.context_fallbacks:
+            continue
+        found = (other for name in target.row.context_fallbacks for other in _group(name, table, random))
+        larger[target.name] = _healthy_first((other for other in found if other.name != target.name), health, now)
+        waiting += larger[target.name]
+    return larger
+
+
+def _rows_of(name: str, table: RouteTable) -> list[ModelRow]:
+    matching = [row for row in table.rows if matches(row.name, name) is not None]
+    best = max((_precision(row.name) for row in matching), default=None)
+    return [row for row in matching if _precision(row.name) == best]
+
+
+def _precision(pattern: str) -> tuple[bool, int, int]:
+    prefix, star, suffix = pattern.partition("*")
+    return not star, len(prefix), len(suffix)
+
+
+def _group(name: str, table: RouteTable, random: Callable[[], float]) -> Iterator[Target]:
+    """The targets of one model name, shared out, without fallbacks; none for an unknown name."""
+    rows = _rows_of(name, table)
+    for order in sorted({row.order for row in rows}):
+        for row in _shuffled([row for row in rows if row.order == order], random):
+            model = row.model.replace("*", matches(row.name, name) or "", 1) if "*" in row.name else row.model
+            yield Target(provider=table.providers[row.provider], model=model, row=row)
+
+
+def _shuffled(rows: Sequence[ModelRow], random: Callable[[], float]) -> Iterator[ModelRow]:
+    """One after the other, each drawn with a chance in proportion to its weight; a weight of 0 comes last."""
+    left = list(rows)
+    while left:
+        mark = random() * sum(row.weight for row in left)
+        sums = enumerate(accumulate(row.weight for row in left))
+        yield left.pop(next((index for index, up_to in sums if mark < up_to), 0))
+
+
+def _with_fallbacks(name: str, table: RouteTable, random: Callable[[], float], seen: set[str]) -> Iterator[Target]:
+    seen.add(name)
+    group = tuple(_group(name, table, random))
+    yield from group
+    for target in group:
+        for fallback in target.row.fallbacks:
+            if fallback not in seen:
+                yield from _with_fallbacks(fallback, table, random, seen)
+
+
+def _healthy_first(targets: Iterable[Target], health: Health, now: float) -> tuple[Target, ...]:
+    once: dict[str, Target] = {}
+    for target in targets:
+        once.setdefault(target.name, target)
+    return tuple(sorted(once.values(), key=lambda target: not health.allows(target.name, now)))
+
+
+def _unknown_model(name: str, table: RouteTable) -> GatewayError:
+    from openai_gateway.wire.nearest import did_you_mean  # noqa: PLC0415 - difflib is not for the path of a start
+
+    served = list(dict.fromkeys(row.name for row in table.rows))
+    return GatewayError(
+        kind=Kind.MODEL_NOT_FOUND,
+        message=f"The model {name!r} is not served here.",
+        hint=did_you_mean(name, served) or f"Served are: {', '.join(served[:10])}{', …' if len(served) > 10 else ''}.",
+        param="model",
+    )

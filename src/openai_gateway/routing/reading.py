@@ -1,0 +1,149 @@
+"""A stream on its way in: which of its chunks may go on, what it has told so far, and whether it ended or was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import attrs
+
+from openai_gateway.routing.assemble import has_content, usage_of
+from openai_gateway.routing.attempts import Cause, Failure
+from openai_gateway.routing.calls import Chunk, Json, Usage
+from openai_gateway.routing.classify import classify_event, error_in, failure_of
+from openai_gateway.routing.dialects.dialect import EventDecoder
+from openai_gateway.routing.plan import Target
+from openai_gateway.secret import Redactor
+from openai_gateway.wire import sse
+from openai_gateway.wire.strict import JsonError, loads
+
+MAX_HELD_EVENTS: Final = 64
+MAX_HELD_BYTES: Final = 256 * 1024
+
+
+@attrs.define(kw_only=True)
+class Reading:
+    """Bytes in, chunks out; no await and no clock.
+
+    Chunks before the first real content are held back, so that another target can still be asked in their stead; past
+    64 of them or 256 KiB they go on all the same. After `failure` is set nothing more comes.
+    """
+
+    target: Target
+    redactor: Redactor
+    decode: EventDecoder
+    show_usage: bool
+    model: str | None = None
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    content: bool = False
+    passed_on: bool = False
+    done: bool = False
+    malformed: int = 0
+    failure: Failure | None = None
+    _events: int = 0
+    _bytes: int = 0
+    _unfinished: set[int] = attrs.field(factory=set)
+    _held: list[Chunk] = attrs.field(factory=list)
+    _held_bytes: int = 0
+    _decoder: sse.Decoder = attrs.field(factory=sse.Decoder)
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that may go on now; b"" is the end. Sets `done`, or `failure`, when the stream is over."""
+        self._bytes += len(data)
+        passed: list[Chunk] = []
+        try:
+            for event in self._decoder.feed(data):
+                if isinstance(event, sse.Event):
+                    self._events += 1
+                    passed += self._event(event)
+        except sse.EventTooLarge as error:
+            self._fail(Cause.TOO_LARGE, str(error))
+        if not data and not self.done and self.failure is None:
+            self._end()
+        if self.done:
+            passed += self._release()
+        self.passed_on = self.passed_on or bool(passed)
+        return passed
+
+    def broke(self, cause: Cause, detail: str) -> Failure:
+        """The failure of this stream for a cause from outside, such as a clock."""
+        return failure_of(
+            cause, target=self.target, redactor=self.redactor, detail=detail, after_content=self.passed_on
+        )
+
+    def _event(self, event: sse.Event) -> list[Chunk]:
+        passed: list[Chunk] = []
+        for data in self.decode(event):
+            if self.done or self.failure is not None:
+                break
+            if data.strip() == b"[DONE]":
+                self.done = True
+            elif (json := self._json(data)) is not None:
+                passed += self._chunk(data, json)
+        return passed
+
+    def _json(self, data: bytes) -> Mapping[str, Json] | None:
+        """The object, None for an event that is to be skipped."""
+        try:
+            json = loads(data)
+        except JsonError:
+            json = None
+        if not isinstance(json, dict):
+            self.malformed += 1
+            return None
+        return json
+
+    def _chunk(self, data: bytes, json: Mapping[str, Json]) -> list[Chunk]:
+        if error_in(json) is not None:
+            self.failure = classify_event(
+                json, target=self.target, redactor=self.redactor, after_content=self.passed_on
+            )
+            return []
+        self._note(json)
+        if self.show_usage or not is_only_usage(json):
+            self._held.append(Chunk(data=data, json=json))
+            self._held_bytes += len(data)
+        full = len(self._held) > MAX_HELD_EVENTS or self._held_bytes > MAX_HELD_BYTES
+        return self._release() if self.content or self.passed_on or full else []
+
+    def _note(self, json: Mapping[str, Json]) -> None:
+        if self.model is None and isinstance(json.get("model"), str):
+            self.model = json["model"] or None
+        self.usage = usage_of(json) or self.usage
+        self.content = self.content or has_content(json)
+        for index, finish_reason in _choices(json):
+            self._unfinished.add(index)
+            if finish_reason is not None:
+                self._unfinished.discard(index)
+                self.finish_reason = self.finish_reason or finish_reason
+
+    def _release(self) -> list[Chunk]:
+        released, self._held, self._held_bytes = self._held, [], 0
+        self.passed_on = self.passed_on or bool(released)
+        return released
+
+    def _end(self) -> None:
+        if self.finish_reason is not None and not self._unfinished:
+            self.done = True  # many servers leave [DONE] out; the answer is whole all the same
+        elif self._bytes and not self._events:
+            self._fail(Cause.MALFORMED, "it is no stream of events")
+        else:
+            self._fail(Cause.CUT, "")
+
+    def _fail(self, cause: Cause, detail: str) -> None:
+        self.failure = self.broke(cause, detail)
+
+
+def is_only_usage(json: Mapping[str, Json]) -> bool:
+    """The chunk that we asked for: a caller who did not ask for it sees the stream as it would be without it."""
+    return json.get("choices") == [] and isinstance(json.get("usage"), dict)
+
+
+def _choices(json: Mapping[str, Json]) -> Iterator[tuple[int, str | None]]:
+    """Index and finish_reason of each choice of the chunk; what has another shape is passed over."""
+    choices = json.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        if isinstance(choice, dict):
+            index, reason = choice.get("index"), choice.get("finish_reason")
+            yield index if isinstance(index, int) else 0, reason if isinstance(reason, str) and reason else None

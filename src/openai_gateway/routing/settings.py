@@ -1,0 +1,39 @@
+"""The gateway's configuration as one frozen value; config.py makes it, everything below only reads it."""
+
+from __future__ import annotations
+
+import attrs
+
+from openai_gateway.routing.plan import RouteTable
+from openai_gateway.secret import Secret
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """The four clocks, in seconds. A healthy long stream is bounded by `total` alone."""
+
+    connect: float = 5.0
+    first_byte: float = 30.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+@attrs.frozen(kw_only=True)
+class Retries:
+    """`max_retries`: attempts after the first on one target. `max_attempts`: of one call, over all its targets."""
+
+    max_retries: int = 3
+    max_attempts: int = 12
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """One immutable snapshot. `secrets` are all that the redactor strikes out; `warnings` are for the log at start."""
+
+    table: RouteTable
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    retries: Retries = attrs.field(factory=Retries)
+    default_model: str = "gpt-3.5-turbo"
+    default_model_is_set: bool = False
+    secrets: tuple[Secret, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Bytes to values and back: strict JSON, strict structuring, server-sent events."""

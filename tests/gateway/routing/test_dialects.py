@@ -1,0 +1,187 @@
+"""How a request leaves for each kind of provider, and what the built-in model answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from openai_gateway.errors import ConfigError
+from openai_gateway.routing.assemble import Assembly, usage_of
+from openai_gateway.routing.dialects import KINDS, PLANNED, UpstreamRequest, dialect_of
+from openai_gateway.routing.repair import REPAIRS
+from openai_gateway.secret import Secret
+from openai_gateway.wire.sse import Decoder, Event
+from tests.gateway.routing.samples import KEY, call, provider, target
+
+OPENAI = dialect_of("openai")
+ECHO = dialect_of("echo")
+MESSAGES = [{"role": "user", "content": "Hello!"}]
+
+
+def sent(body: dict[str, Any], *, stream: bool = False, **fields: Any) -> str:
+    request = OPENAI.encode(call("asked", body=body), target("a", "theirs"), stream=stream, **fields)
+    return request.body.decode()
+
+
+def test_only_the_model_is_touched_in_a_whole_request() -> None:
+    body = {"temperature": 0.5, "model": "asked", "messages": MESSAGES, "x_unknown": {"z": [1, None]}}
+    assert sent(body) == (
+        '{"temperature":0.5,"model":"theirs","messages":[{"role":"user","content":"Hello!"}],"x_unknown":{"z":[1,null]}}'
+    )
+    assert body["model"] == "asked"
+
+
+def test_a_body_without_a_model_gets_one_and_stream_members_go_where_nothing_streams() -> None:
+    assert sent({"n": 1, "stream": True, "stream_options": {"include_usage": True}}) == '{"model":"theirs","n":1}'
+
+
+@pytest.mark.parametrize(
+    ("body", "encoded"),
+    [
+        ({}, '{"model":"theirs","stream":true,"stream_options":{"include_usage":true}}'),
+        (
+            {"stream": False, "stream_options": {"include_usage": False, "x": 1}, "n": 1},
+            '{"model":"theirs","stream":true,"stream_options":{"include_usage":true,"x":1},"n":1}',
+        ),
+        ({"stream_options": None}, '{"model":"theirs","stream_options":{"include_usage":true},"stream":true}'),
+    ],
+)
+def test_a_stream_is_asked_for_its_usage(body: dict[str, Any], encoded: str) -> None:
+    assert sent(body, stream=True) == encoded
+
+
+def test_repairs_are_made_in_the_body() -> None:
+    changes = (REPAIRS["stream_options"], REPAIRS["max_tokens"])
+    assert sent({"max_tokens": 5}, stream=True, changes=changes) == (
+        '{"model":"theirs","max_completion_tokens":5,"stream":true}'
+    )
+
+
+def test_stream_options_are_only_for_endpoints_that_know_them() -> None:
+    request = OPENAI.encode(call(endpoint="responses", body={}), target(), stream=True)
+    assert request.body == b'{"model":"m","stream":true}'
+    assert request.url == "https://a.example.com/v1/responses"
+
+
+def test_a_request_carries_the_credential_and_shows_it_to_nobody() -> None:
+    there = target(
+        "a",
+        api_key=Secret(KEY, name="K"),
+        organization="org-1",
+        project="proj-1",
+        headers={"X-Title": "t", "Accept-Encoding": "gzip"},
+    )
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    request = OPENAI.encode(call(traceparent=trace, body={"messages": [KEY]}), there, stream=False)
+    assert request.method == "POST"
+    assert request.url == "https://a.example.com/v1/chat/completions"
+    assert dict(request.headers) == {
+        "accept-encoding": "gzip",
+        "authorization": f"Bearer {KEY}",
+        "openai-organization": "org-1",
+        "openai-project": "proj-1",
+        "traceparent": trace,
+        "x-title": "t",
+        "content-type": "application/json",
+        "accept": "application/json",
+    }
+    assert KEY not in repr(request)
+
+
+@pytest.mark.parametrize("trace", [None, "", "x\r\nevil: 1", f"00-{'a' * 32}-{'b' * 16}-01\n"])
+def test_what_is_no_trace_context_is_not_sent_on(trace: str | None) -> None:
+    request = OPENAI.encode(call(traceparent=trace), target("a", api_key=None), stream=True)
+    assert dict(request.headers) == {
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "accept": "text/event-stream",
+    }
+
+
+def test_the_model_list_is_asked_beside_the_chat() -> None:
+    request = OPENAI.models(provider("a"))
+    assert (request.method, request.url, request.body) == ("GET", "https://a.example.com/v1/models", b"")
+    assert dict(request.headers)["authorization"] == "Bearer key-of-a"
+
+
+@pytest.mark.parametrize("dialect", KINDS.values(), ids=KINDS)
+def test_the_pivots_answers_and_events_pass_untouched(dialect: Any) -> None:
+    assert dialect.answer(b' {"x":1} ') == b' {"x":1} '
+    assert dialect.events()(Event(data=b"[DONE]", name="x")) == (b"[DONE]",)
+    assert dialect_of(dialect.kind) is dialect
+
+
+def test_a_kind_that_is_planned_is_named_as_such() -> None:
+    for kind in PLANNED:
+        with pytest.raises(ConfigError, match=f"'{kind}' are planned and not built yet; built are openai and echo"):
+            dialect_of(kind)
+    with pytest.raises(ConfigError, match="no kind of provider 'opnai'; known are openai, echo, azure, anthropic"):
+        dialect_of("opnai")
+
+
+# --- the built-in model ----------------------------------------------------------------------------------------------
+
+
+def respond(request: UpstreamRequest) -> tuple[int, dict[str, str], bytes]:
+    assert ECHO.respond is not None
+    answer = ECHO.respond(request)
+    return answer.status, dict(answer.headers), b"".join(answer.pieces)
+
+
+def asked(messages: Any, *, stream: bool = False, endpoint: str = "chat/completions") -> UpstreamRequest:
+    return ECHO.encode(call(endpoint=endpoint, body={"messages": messages}), target("e", "echo"), stream=stream)
+
+
+CONVERSATION = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "first"},
+    {"role": "assistant", "content": None},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "second  line"}, {"type": "image_url"}, {"type": "text", "text": "x\n"}],
+    },
+]
+ECHOED = "[echo, the built-in test model] second  line\nx\n"
+
+
+def test_echo_repeats_the_last_user_message_under_a_label() -> None:
+    status, headers, body = respond(asked(CONVERSATION))
+    assert (status, headers) == (200, {"content-type": "application/json"})
+    answer = json.loads(body)
+    assert answer["choices"] == [
+        {"index": 0, "message": {"role": "assistant", "content": ECHOED}, "finish_reason": "stop"}
+    ]
+    assert (answer["object"], answer["model"]) == ("chat.completion", "echo")
+    assert answer["usage"] == {"prompt_tokens": 6, "completion_tokens": 8, "total_tokens": 14}
+    assert respond(asked(CONVERSATION))[2] == body
+
+
+def test_echo_streams_the_same_word_by_word() -> None:
+    status, headers, body = respond(asked(CONVERSATION, stream=True))
+    assert (status, headers) == (200, {"content-type": "text/event-stream"})
+    events = [item for item in Decoder().feed(body) if isinstance(item, Event)]
+    assert events[-1].data == b"[DONE]"
+    chunks = [json.loads(one.data) for one in events[:-1]]
+    assembly = Assembly()
+    for one in chunks:
+        assembly.feed(one)
+    assert (assembly.text, assembly.finish_reason) == (ECHOED, "stop")
+    assert assembly.usage == usage_of(json.loads(respond(asked(CONVERSATION))[2]))
+    assert len(chunks) == 12  # the role, nine words with what is between them, the end, the usage
+
+
+@pytest.mark.parametrize("messages", [None, "x", [], ["odd", {"role": "user"}], [{"role": "user", "content": [1, {}]}]])
+def test_echo_answers_to_any_messages(messages: Any) -> None:
+    status, _, body = respond(asked(messages))
+    assert status == 200
+    assert json.loads(body)["choices"][0]["message"]["content"] == "[echo, the built-in test model] "
+    assert respond(asked(messages, stream=True))[2].endswith(b"data: [DONE]\n\n")
+
+
+def test_echo_lists_itself_and_does_nothing_but_chat() -> None:
+    status, _, body = respond(ECHO.models(provider("e", kind="echo")))
+    assert (status, [model["id"] for model in json.loads(body)["data"]]) == (200, ["echo"])
+    status, _, body = respond(asked([], endpoint="embeddings"))
+    assert (status, json.loads(body)["error"]["message"]) == (404, "The echo model only chats.")
