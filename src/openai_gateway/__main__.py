@@ -1,0 +1,22 @@
+"""`openai-gateway`, also as `python -m openai_gateway`."""
+
+from __future__ import annotations
+
+import sys
+
+from openai_gateway.errors import ConfigError
+
+
+def main() -> None:
+    """Run the command line. A wrong setting ends it with one line on stderr and status 2."""
+    from openai_gateway.cli import app  # noqa: PLC0415 - typer costs a sixth of a cold start
+
+    try:
+        app()
+    except ConfigError as error:
+        sys.stderr.write(f"openai-gateway: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

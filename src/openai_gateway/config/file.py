@@ -1,0 +1,301 @@
+"""The TOML file of providers, models, timeouts and retries, read into the values of the route table."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from openai_gateway.config import environment
+from openai_gateway.config.addresses import base_url, checked_proxy
+from openai_gateway.config.providers import (
+    OPENAI_URL,
+    environment_proxy,
+    not_built,
+    provider_secrets,
+)
+from openai_gateway.config.toml import Document, Table, lines_of
+from openai_gateway.errors import ConfigError
+from openai_gateway.routing.dialects import KINDS, PLANNED
+from openai_gateway.routing.plan import ModelRow, Price, Provider, matches
+from openai_gateway.secret import Secret
+from openai_gateway.wire.nearest import did_you_mean
+
+_MAX_FILE_BYTES: Final = 4 * 2**20
+_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries")
+_TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
+_RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
+_PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in {"name", "missing"})
+_MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
+_PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
+_SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
+
+
+@attrs.define(kw_only=True)
+class FileContent:
+    """What one file says. `timeouts` and `retries` hold only what stands in it, for the precedence above it."""
+
+    providers: dict[str, Provider] = attrs.field(factory=dict)
+    rows: tuple[ModelRow, ...] = ()
+    timeouts: dict[str, float] = attrs.field(factory=dict)
+    retries: dict[str, int] = attrs.field(factory=dict)
+    secrets: list[Secret] = attrs.field(factory=list)
+    warnings: list[str] = attrs.field(factory=list)
+
+
+def read_file(path: str, environ: Mapping[str, str]) -> FileContent:
+    """Read and check the whole file. Raises ConfigError, with the line where there is one."""
+    text, mode = _read(path)
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {_without_quotes(str(error))}.") from None
+    document = Document(name=path, lines=lines_of(text))
+    reader = _Reader(top=Table(document=document, path=(), content=content), environ=environ, mode=mode)
+    return reader.read()
+
+
+def _read(path: str) -> tuple[str, int]:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"The configuration file {path!r} cannot be read: {error.strerror}.") from None
+    if len(raw) > _MAX_FILE_BYTES:
+        raise ConfigError(f"The configuration file {path!r} is larger than {_MAX_FILE_BYTES >> 20} MiB.")
+    try:
+        return raw.decode("utf-8"), mode
+    except UnicodeDecodeError as error:
+        where = error.start
+    raise ConfigError(f"The configuration file {path!r} is not UTF-8 at byte {where}.")
+
+
+def _without_quotes(message: str) -> str:
+    """tomllib's message cut before anything it quotes from the file, which may be a key; the place stays."""
+    what, _, place = message.rpartition(" (at ")
+    return f"{what.split(':')[0].split(chr(39))[0].rstrip()} (at {place}" if place else "it cannot be read"
+
+
+@attrs.define(kw_only=True)
+class _Reader:
+    top: Table
+    environ: Mapping[str, str]
+    mode: int
+    result: FileContent = attrs.field(factory=FileContent)
+
+    def read(self) -> FileContent:
+        self.top.only(_TOP_KEYS)
+        self._providers()
+        self.result.rows = tuple(self._row(table) for table in self.top.tables("models"))
+        self._fallbacks()
+        self._timeouts()
+        self._retries()
+        return self.result
+
+    def _providers(self) -> None:
+        providers = self.top.table("providers")
+        if providers is None:
+            return
+        for name in providers.content:
+            table = providers.table(name)
+            if table is not None:  # a table that holds the name; it is for the type checker
+                self.result.providers[name] = self._provider(name, table)
+
+    def _provider(self, name: str, table: Table) -> Provider:
+        table.only(_PROVIDER_KEYS)
+        kind = table.required("kind")
+        if kind not in (*KINDS, *PLANNED):
+            allowed = ", ".join((*KINDS, *PLANNED))
+            raise table.fault("kind", f"kind {kind!r} in {table.title} is unknown; allowed is one of {allowed}.")
+        if kind in PLANNED:
+            missing = not_built(kind, f"the provider {name!r}")
+            self.result.warnings.append(missing)
+            return Provider(name=name, kind=kind, missing=missing)
+        if kind == "echo":
+            return Provider(name=name, kind=kind)
+        return self._openai(name, table)
+
+    def _openai(self, name: str, table: Table) -> Provider:
+        insecure = table.flag("allow_insecure")
+        url = self._checked(table, "base_url", lambda raw, by: base_url(raw, by, allow_insecure=insecure)) or OPENAI_URL
+        proxy = self._checked(table, "proxy", checked_proxy) or environment_proxy(self.environ, url)
+        key, missing = self._key(name, table)
+        headers = self._headers(table)
+        provider = Provider(
+            name=name,
+            kind="openai",
+            base_url=url,
+            api_key=key,
+            headers=headers,
+            organization=table.text("organization"),
+            project=table.text("project"),
+            proxy=proxy,
+            ca_bundle=self._existing(table, "ca_bundle") or environment.text(self.environ, "SSL_CERT_FILE"),
+            client_cert=self._existing(table, "client_cert"),
+            allow_insecure=insecure,
+            missing=missing,
+        )
+        self.result.secrets += provider_secrets(provider)
+        return provider
+
+    def _checked(self, table: Table, key: str, check: Callable[[str, str], str]) -> str | None:
+        """The text through a check that knows no lines."""
+        raw = table.text(key)
+        if raw is None:
+            return None
+        try:
+            return check(raw, f"{key} in {table.title}")
+        except ConfigError as error:
+            message = str(error)
+        raise table.fault(key, message)
+
+    def _existing(self, table: Table, key: str) -> str | None:
+        name = table.text(key)
+        if name is not None and not Path(name).expanduser().is_file():
+            raise table.fault(key, f"{key} in {table.title} names {name!r}, which is no file.")
+        return None if name is None else str(Path(name).expanduser())
+
+    def _headers(self, table: Table) -> dict[str, str]:
+        headers = table.table("headers")
+        if headers is None:
+            return {}
+        names = list(headers.content)
+        for name in names:
+            value = headers.text(name)
+            if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+                raise headers.fault(name, f"{name!r} in {headers.title} is no header name.")
+            if value is None or not (value.isascii() and value.isprintable()):
+                raise headers.fault(name, f"{name!r} in {headers.title} holds a character that no header can carry.")
+            if any(word in name.lower() for word in _SECRET_WORDS):
+                self._literal(headers, name)
+                self.result.secrets.append(Secret(value, name=f"{table.title} {name}"))
+        return {name: headers.required(name) for name in names}
+
+    def _key(self, provider: str, table: Table) -> tuple[Secret | None, str]:
+        """The credential, and what is missing if its source is empty."""
+        if "api_key" not in table.content:
+            return None, ""
+        label = f"api_key of {provider}"
+        if isinstance(table.content["api_key"], str):
+            self._literal(table, "api_key")
+            return Secret(self._checked(table, "api_key", environment.usable_key) or "", name=label), ""
+        source = table.table("api_key")
+        if source is None or len(source.content) != 1:
+            raise table.fault(
+                "api_key", f'api_key in {table.title} names one source, such as {{ env = "OPENAI_API_KEY" }}.'
+            )
+        source.only(_KEY_SOURCES)
+        (kind,) = source.content
+        return _KEY_SOURCES[kind](source, self.environ, provider)
+
+    def _literal(self, table: Table, key: str) -> None:
+        """A literal secret works, with a warning, and only in a file that nobody else can read."""
+        try:
+            environment.refuse_if_others_can_read(self.mode, table.document.name, f"{key} in {table.title}")
+        except ConfigError:
+            raise table.fault(
+                key,
+                f"{key} in {table.title} is a literal secret in a file that others can read: name a source such as"
+                f" {{ env = … }} or {{ file = … }} instead, or chmod 600 {table.document.name}",
+            ) from None
+        line = table.document.line((*table.path, key))
+        self.result.warnings.append(
+            f"{table.document.name}, line {line}: {key} in {table.title} is a literal secret; a source such as"
+            " { env = … } or { file = … } keeps it out of backups and version control."
+        )
+
+    def _row(self, table: Table) -> ModelRow:
+        table.only(_MODEL_KEYS)
+        name, provider = table.required("name"), table.required("provider")
+        model = table.text("model") or name
+        if provider not in self.result.providers:
+            hint = did_you_mean(provider, self.result.providers)
+            raise table.fault("provider", f"provider {provider!r} of model {name!r} has no [providers] table. {hint}")
+        if name.count("*") > 1 or model.count("*") > name.count("*"):
+            raise table.fault(
+                "name", f"model {name!r} → {model!r}: one * at most, and one in `model` needs one in `name`."
+            )
+        weight = table.number("weight", above=True)
+        return ModelRow(
+            name=name,
+            provider=provider,
+            model=model,
+            weight=1 if weight is None else weight,
+            order=_or(table.integer("order"), 1),
+            rpm=table.integer("rpm", least=1),
+            tpm=table.integer("tpm", least=1),
+            max_parallel=table.integer("max_parallel", least=1),
+            prefill=table.flag("prefill"),
+            first_byte=table.number("first_byte", above=True, most=environment.MAX_SECONDS),
+            fallbacks=table.texts("fallbacks"),
+            context_fallbacks=table.texts("context_fallbacks"),
+            price=_price(table.table("price")),
+        )
+
+    def _fallbacks(self) -> None:
+        for at, row in enumerate(self.result.rows):
+            for name in row.fallbacks + row.context_fallbacks:
+                if not any(matches(other.name, name) is not None for other in self.result.rows):
+                    hint = did_you_mean(name, [other.name for other in self.result.rows])
+                    message = f"model {row.name!r} falls back to {name!r}, which no [[models]] row serves. {hint}"
+                    raise self.top.document.fault(("models", at, "fallbacks"), message)
+
+    def _timeouts(self) -> None:
+        table = self.top.table("timeouts")
+        if table is not None:
+            table.only(_TIMEOUTS)
+            found = {key: table.number(key, above=True, most=environment.MAX_SECONDS) for key in table.content}
+            self.result.timeouts = {key: value for key, value in found.items() if value is not None}
+
+    def _retries(self) -> None:
+        table = self.top.table("retries")
+        if table is not None:
+            table.only(_RETRIES)
+            found = {key: table.integer(key, least=_RETRIES[key][0], most=_RETRIES[key][1]) for key in table.content}
+            self.result.retries = {key: value for key, value in found.items() if value is not None}
+
+
+def _env_key(source: Table, environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
+    variable = source.required("env")
+    key = environment.read_secret(environ, variable)
+    missing = "" if key else f"{variable} is not set: the provider {provider!r} takes its key from it."
+    return key, missing
+
+
+def _file_key(source: Table, _environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
+    said_by = f"api_key of {provider}"
+    return environment.read_secret_file(source.required("file"), name=said_by, said_by=said_by), ""
+
+
+def _later(source: Table, _environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
+    (kind,) = source.content
+    raise source.fault(
+        kind, f"the key source {kind!r} of provider {provider!r} comes later; use {{ env = … }} or {{ file = … }}."
+    )
+
+
+_KEY_SOURCES: Final[dict[str, Callable[[Table, Mapping[str, str], str], tuple[Secret | None, str]]]] = {
+    "env": _env_key,
+    "file": _file_key,
+    "command": _later,
+    "keyring": _later,
+}
+
+
+def _price(table: Table | None) -> Price | None:
+    if table is None:
+        return None
+    table.only(_PRICE_KEYS)
+    input_price, output_price = table.number("input"), table.number("output")
+    if input_price is None or output_price is None:
+        raise table.document.fault(table.path, "a price needs `input` and `output`, in dollars per million tokens.")
+    return Price(input=input_price, output=output_price, cached_input=table.number("cached_input"))
+
+
+def _or(value: Any, default: int) -> int:
+    return default if value is None else int(value)

@@ -1,0 +1,1 @@
+"""The trio floor of the gateway: it awaits what routing decided."""

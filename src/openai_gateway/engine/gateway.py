@@ -1,0 +1,72 @@
+"""The gateway's face: calls, streams and the list of models, over one configuration snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import SystemRandom
+
+from openai_gateway.engine.catalogue import Catalogue
+from openai_gateway.engine.parts import Parts
+from openai_gateway.engine.router import Router, call_whole
+from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
+from openai_gateway.routing.calls import Call, Model, Reply
+from openai_gateway.routing.settings import Settings
+from openai_gateway.secret import Redactor, Secret
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    *,
+    transport: Transport | None = None,
+    random: Callable[[], float] | None = None,
+) -> AsyncIterator[Gateway]:
+    """A gateway for these settings; its connections are closed at the end.
+
+    `transport` stands in for every provider's network, `random` gives numbers in [0, 1) for weights and jitter.
+    """
+    async with open_upstream(transport) as upstream:
+        yield Gateway(settings, upstream, SystemRandom().random if random is None else random)
+
+
+class Gateway:
+    """Made by `open_gateway`. Every method may be used by many tasks at once."""
+
+    def __init__(self, settings: Settings, upstream: Upstream, random: Callable[[], float]) -> None:
+        self.settings = settings
+        self._router = Router(
+            settings=settings, upstream=upstream, redactor=Redactor(_secrets(settings)), random=random
+        )
+        self._catalogue = Catalogue(router=self._router)
+
+    async def call(self, call: Call) -> Reply:
+        """The whole answer; the upstream is asked without `stream`. Raises GatewayError."""
+        return await call_whole(self._router, call)
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[Parts]:
+        """The answer as it comes: Chunk…, for a call with `whole` also Restarted, and last Finished.
+
+        Leaving the block closes the connection to the upstream at once. GatewayError is raised from the iteration, and
+        from nothing else.
+        """
+        parts = Parts(self._router, call)
+        try:
+            yield parts
+        finally:
+            await parts.aclose()
+
+    async def models(self) -> tuple[Model, ...]:
+        """All models that can be asked for, at most 300 s old. Raises GatewayError if no provider answered."""
+        return await self._catalogue.models()
+
+    def known_models(self) -> tuple[Model, ...] | None:
+        """The list as last fetched, without any network; None before the first."""
+        return self._catalogue.known()
+
+
+def _secrets(settings: Settings) -> tuple[Secret, ...]:
+    """Those that the configuration named, and each provider's key, should the settings have been made by hand."""
+    keys = (provider.api_key for provider in settings.table.providers.values())
+    return (*settings.secrets, *(key for key in keys if key is not None))

@@ -1,0 +1,313 @@
+"""HTTP exchanges with providers: the only importer of the HTTP client, whose exceptions become our causes here."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import trio
+
+from openai_gateway import __version__
+from openai_gateway.engine.clocks import Broke, Clocks
+from openai_gateway.routing.attempts import Cause
+from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
+from openai_gateway.routing.plan import Provider
+
+Transport = httpx.AsyncBaseTransport
+
+MAX_ANSWER_BYTES: Final = 64 * 2**20
+MAX_ERROR_BYTES: Final = 256 * 1024
+"""An error body longer than this is cut: nobody reads on, and a broken server may send without end."""
+
+_MAX_BUFFERED_PIECES: Final = 2**16
+_FAREWELL: Final = 0.1  # seconds for an ended stream's last empty chunk, which makes its connection fit for reuse
+_USER_AGENT: Final = f"openai-gateway/{__version__}"
+_LIMITS: Final = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=5.0)
+
+CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
+    (httpx.PoolTimeout, Cause.CONNECT_CLOCK),
+    (httpx.ConnectTimeout, Cause.CONNECT_CLOCK),
+    (httpx.TimeoutException, Cause.FIRST_BYTE_CLOCK),
+    (httpx.ConnectError, Cause.CONNECT),
+    (httpx.ProxyError, Cause.CONNECT),
+    (httpx.NetworkError, Cause.RESET),
+    (httpx.TransportError, Cause.MALFORMED),
+)
+"""What each of httpx's exceptions means, the first row that fits. A timeout here is the transport's own."""
+
+_GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore begin to say that the peer left too early
+
+
+@asynccontextmanager
+async def open_upstream(transport: Transport | None = None) -> AsyncIterator[Upstream]:
+    """The connections to all providers, closed at the end. `transport` is used for each of them instead of sockets."""
+    upstream = Upstream(transport)
+    try:
+        yield upstream
+    finally:
+        await upstream.aclose()
+
+
+class Upstream:
+    """Sends requests; it keeps a pool of connections for each provider and makes it when it is first needed."""
+
+    def __init__(self, transport: Transport | None = None) -> None:
+        self._given = transport
+        self._own: dict[str, Transport] = {}
+
+    async def open(
+        self,
+        provider: Provider,
+        request: UpstreamRequest,
+        clocks: Clocks,
+        *,
+        respond: Callable[[UpstreamRequest], LocalAnswer] | None = None,
+    ) -> Exchange:
+        """Send, and wait for the head of the answer. The caller closes the exchange. Raises Broke.
+
+        `respond`: the provider lives in this process and answers itself. A kept connection may have died in the
+        meantime (servers close idle ones after seconds); that is seen when it is used, and then asked once more.
+        """
+        transport = self._transport(provider) if respond is None else LocalTransport(respond)
+        try:
+            return await _send(transport, request, clocks)
+        except Broke as broke:
+            if broke.cause is not Cause.RESET or not clocks.told or clocks.connected_anew:
+                raise
+        return await _send(transport, request, clocks)
+
+    async def aclose(self) -> None:
+        """Close all connections. Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+            for transport in self._own.values():
+                await transport.aclose()
+
+    def _transport(self, provider: Provider) -> Transport:
+        if self._given is not None:
+            return self._given
+        if provider.name not in self._own:
+            self._own[provider.name] = _network_transport(provider)
+        return self._own[provider.name]
+
+
+def _network_transport(provider: Provider) -> Transport:
+    # trust_env stays off: config.py reads the environment, proxies and certificates included.
+    context, proxy = None, None
+    if provider.base_url.startswith("https://"):
+        context = _ssl_context(provider.ca_bundle, provider.client_cert)
+    if provider.proxy is not None:
+        to_proxy = _ssl_context(provider.ca_bundle, None) if provider.proxy.startswith("https://") else None
+        proxy = httpx.Proxy(provider.proxy, ssl_context=to_proxy)
+    return httpx.AsyncHTTPTransport(verify=context or False, trust_env=False, limits=_LIMITS, proxy=proxy)
+
+
+@functools.cache  # making one costs 48 ms
+def _ssl_context(ca_bundle: str | None, client_cert: str | None) -> ssl.SSLContext:
+    """The certificates that are trusted, and ours. Raises Broke where a file of the configuration is of no use."""
+    try:
+        context = httpx.create_ssl_context(trust_env=False)
+        if ca_bundle is not None:
+            context = ssl.create_default_context(cafile=str(Path(ca_bundle).expanduser()))
+        if client_cert is not None:
+            context.load_cert_chain(str(Path(client_cert).expanduser()))
+    except (OSError, ssl.SSLError) as error:
+        raise Broke(Cause.CONNECT, f"the configured certificates cannot be used: {error.strerror or error}") from None
+    return context
+
+
+async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Exchange:
+    opening = _Opening(clocks)
+    outgoing = httpx.Request(
+        request.method,
+        request.url,
+        headers=[("user-agent", _USER_AGENT), *request.headers],
+        content=request.body or None,
+        extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
+    )
+    try:
+        with mapped(), clocks.wait():
+            response = await transport.handle_async_request(outgoing)
+    except BaseException:
+        await opening.aclose()
+        raise
+    return Exchange(response, clocks)
+
+
+class _Opening:
+    """A connection while it is being made, watched by httpcore's `trace`; until a request is sent, it is ours to close.
+
+    httpcore forgets that where a TLS handshake is cancelled, and leaves the socket to the garbage collector.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
+        self._stream: trio.abc.AsyncResource | None = None
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".connect_tcp.complete"):
+            self._stream = info["return_value"]
+        await self._clocks.trace(event, info)
+
+    async def aclose(self) -> None:
+        if self._stream is not None and not self._clocks.sent:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self._stream.aclose()
+
+
+class Exchange:
+    """An answer that is being received. Reading and closing are for one task at a time."""
+
+    def __init__(self, response: httpx.Response, clocks: Clocks) -> None:
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError("The transport's answer is not for an asynchronous reader")
+        self._response = response
+        self._stream = response.stream
+        self._clocks = clocks
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._closed = False
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @functools.cached_property
+    def headers(self) -> Mapping[str, str]:
+        """With names in small letters; of a repeated one the values are joined by a comma."""
+        return dict(self._response.headers)
+
+    def content_came(self) -> None:
+        """From now on the idle clock runs in the place of the first-byte clock."""
+        self._clocks.content_came()
+
+    async def read(self) -> bytes:
+        """Some bytes, as they come; b"" at the end. Raises Broke."""
+        if self._pieces is None:
+            self._refuse_encoding()
+            self._pieces = aiter(self._stream)
+        try:
+            with mapped(), self._clocks.wait():
+                return await _some(self._pieces)
+        except Broke as broke:
+            if broke.cause is not Cause.RESET:
+                raise
+            detail = broke.detail
+        raise Broke(Cause.CUT, detail)
+
+    async def read_all(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
+        """The whole body. Raises Broke, also where it is longer than `limit`."""
+        body = await self.read_at_most(limit + 1)
+        if len(body) > limit:
+            raise Broke(Cause.TOO_LARGE, f"the answer is larger than {limit >> 20} MiB")
+        return body
+
+    async def read_at_most(self, limit: int) -> bytes:
+        """The first `limit` bytes of the body, all of it if it is shorter. Raises Broke."""
+        pieces: list[bytes] = []
+        left = limit
+        while left > 0 and (piece := await self.read()):
+            pieces.append(piece[:left])
+            left -= len(piece)
+        return b"".join(pieces)
+
+    async def drain(self) -> None:
+        """Give a complete answer the moment it takes to end on the wire too, so that its connection can be kept."""
+        with trio.move_on_after(_FAREWELL), suppress(Broke):
+            while await self.read():
+                pass
+
+    async def aclose(self) -> None:
+        """Close at once, whatever is still to come; a connection whose answer was read to its end is kept.
+
+        httpx's body is a nest of async generators, and closing the outermost leaves the inner ones to the garbage
+        collector. So it is read once more under a scope that is cancelled already: that unwinds each of them, and
+        closes the socket, before any byte can be waited for.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with trio.CancelScope(shield=True) as scope:
+            scope.cancel()
+            if self._pieces is not None:
+                with suppress(httpx.HTTPError):
+                    await _exhaust(self._pieces)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1), suppress(httpx.HTTPError):
+            await self._response.aclose()
+
+    def _refuse_encoding(self) -> None:
+        encoding = self._response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise Broke(Cause.MALFORMED, f"it came as content-encoding {encoding!r}, though identity was asked for")
+
+
+async def _some(pieces: AsyncIterator[bytes]) -> bytes:
+    """The next piece that is not empty; b"" at the end."""
+    async for piece in pieces:
+        if piece:
+            return piece
+    return b""
+
+
+async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
+    # No await of our own in between: Cancelled has to be raised inside of the generators. What can come before that is
+    # what was received already, which the transport bounds; the limit is for one that never awaits.
+    for _ in range(_MAX_BUFFERED_PIECES):
+        try:
+            await anext(pieces)
+        except StopAsyncIteration:
+            return
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """httpx's exceptions become Broke, by the table. The original is cut off: it carries the request, key and all."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise Broke(_cause(error), _detail(error)) from None
+
+
+def _cause(error: httpx.TransportError) -> Cause:
+    if isinstance(error, httpx.RemoteProtocolError) and any(word in str(error) for word in _GONE):
+        return Cause.RESET
+    return next(cause for kind, cause in CAUSES if isinstance(error, kind))
+
+
+def _detail(error: BaseException) -> str:
+    """The words of the innermost cause: they name the refused port or the certificate, the outer ones often nothing."""
+    words = str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        words = (isinstance(cause, OSError) and cause.strerror) or str(cause) or words
+        cause = cause.__cause__ or cause.__context__  # httpcore raises "from None" what it was told; the context stays
+    return words
+
+
+class LocalTransport(Transport):
+    """A kind of provider that lives in this process, behind the interface of all the others."""
+
+    def __init__(self, respond: Callable[[UpstreamRequest], LocalAnswer]) -> None:
+        self._respond = respond
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        headers = tuple(request.headers.items())
+        asked = UpstreamRequest(method=request.method, url=str(request.url), headers=headers, body=body)
+        answer = self._respond(asked)
+        return httpx.Response(answer.status, headers=list(answer.headers), stream=_Pieces(answer.pieces))
+
+
+class _Pieces(httpx.AsyncByteStream):
+    def __init__(self, pieces: tuple[bytes, ...]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            await trio.lowlevel.checkpoint()  # as a socket would, so that a cancelled call ends here too
+            yield piece

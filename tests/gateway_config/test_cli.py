@@ -1,0 +1,130 @@
+"""The command line of `openai-gateway`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import openai_gateway
+from openai_gateway import __main__
+from openai_gateway.cli import app
+
+CANARY = "sk-canary-0123456789abcdefghij"
+FILE = """
+[providers.openai]
+kind = "openai"
+api_key = { env = "MY_KEY" }
+headers = { x-team = "blue" }
+proxy = "http://me:proxy-password-0123@proxy.example"
+allow_insecure = true
+
+[[models]]
+name = "m"
+provider = "openai"
+fallbacks = ["n"]
+price = { input = 1, output = 2.5 }
+
+[[models]]
+name = "n"
+provider = "openai"
+"""
+
+
+def run(*arguments: str, **environ: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments, env={**dict.fromkeys(_ALL), **environ})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+_ALL = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "ANTHROPIC_API_KEY",
+    "OPENROUTER_API_KEY",
+    "AZURE_OPENAI_API_KEY",
+    "TIMEOUT",
+)
+
+
+def written(directory: Path) -> str:
+    path = directory / "gateway.toml"
+    path.write_text(FILE)
+    return str(path)
+
+
+def test_the_version_is_shown() -> None:
+    assert run("--version") == (0, f"openai-gateway {openai_gateway.__version__}\n")
+
+
+def test_a_sound_configuration_is_said_to_be_sound(tmp_path: Path) -> None:
+    assert run("config", "check", written(tmp_path), MY_KEY=CANARY) == (
+        0,
+        "The configuration is sound: 2 model row(s), 1 provider(s).\n",
+    )
+
+
+def test_warnings_are_shown(tmp_path: Path) -> None:
+    status, output = run("config", "check", written(tmp_path))
+
+    assert status == 0
+    assert "warning: MY_KEY is not set" in output
+
+
+def test_the_configuration_is_shown_without_its_secrets(tmp_path: Path) -> None:
+    status, output = run("config", "show", written(tmp_path), MY_KEY=CANARY)
+
+    assert status == 0
+    for part in (
+        'base_url = "https://api.openai.com/v1"',
+        'fallbacks = ["n"]',
+        "x-team = …",
+        "# MY_KEY",
+        "first_byte = 30",
+    ):
+        assert part in output
+    assert "allow_insecure = true" in output
+    assert "price = { input = 1.0, output = 2.5 }" in output
+    for secret in (CANARY, "proxy-password-0123"):
+        assert secret not in output
+
+
+def test_without_a_file_the_environments_rows_are_shown() -> None:
+    status, output = run("config", "show")
+
+    assert status == 0
+    assert "[providers.echo]" in output
+    assert "gpt-3.5-turbo" in output
+
+
+def test_a_wrong_setting_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["openai-gateway", "config", "check"])
+    monkeypatch.setenv("TIMEOUT", "soon")
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert err.startswith("openai-gateway: TIMEOUT is 'soon'; allowed is ")
+    assert err.count("\n") == 1
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_gateway", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.startswith("openai-gateway ")
+
+
+def test_the_command_imports_typer_only_when_it_runs() -> None:
+    code = "import sys, openai_gateway.__main__; print('typer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,312 @@
+"""The TOML file: what it may say, and how a fault in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openai_gateway import config
+from openai_gateway.config import Overrides
+from openai_gateway.errors import ConfigError
+from openai_gateway.routing.plan import Price
+from openai_gateway.routing.settings import Settings
+
+CANARY = "sk-canary-0123456789abcdefghij"
+
+FULL = """
+[providers.openai]
+kind = "openai"
+base_url = "https://api.openai.com"
+api_key = { env = "OPENAI_API_KEY" }
+organization = "org-1"
+project = "proj-1"
+headers = { x-team = "blue" }
+proxy = "http://proxy.example:3128"
+
+[providers.built-in]
+kind = "echo"
+
+[[models]]
+name = "gpt-5"
+provider = "openai"
+weight = 2
+order = 1
+rpm = 60
+tpm = 100_000
+max_parallel = 16
+prefill = true
+first_byte = 120
+fallbacks = ["echo"]
+context_fallbacks = ["long"]
+price = { input = 1.25, output = 10.0, cached_input = 0.125 }
+
+[[models]]
+name = "echo"
+provider = "built-in"
+
+[[models]]
+name = "long"
+provider = "openai"
+model = "gpt-long"
+
+[timeouts]
+connect = 2
+first_byte = 10
+idle = 11
+total = 60
+
+[retries]
+max_retries = 1
+max_attempts = 4
+"""
+
+
+def load(directory: Path, text: str, *, mode: int = 0o644, **environ: str) -> Settings:
+    path = directory / "gateway.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return config.load(environ, config_path=str(path))
+
+
+def fault(directory: Path, text: str, *, mode: int = 0o600, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(directory, text, mode=mode, **environ)
+    assert CANARY not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
+    settings = load(tmp_path, FULL, OPENAI_API_KEY=CANARY)
+
+    openai = settings.table.providers["openai"]
+    assert (openai.base_url, openai.organization, openai.project) == ("https://api.openai.com/v1", "org-1", "proj-1")
+    assert (openai.headers, openai.proxy) == ({"x-team": "blue"}, "http://proxy.example:3128")
+    assert openai.api_key is not None
+    assert openai.api_key.reveal() == CANARY
+    first, echo, long = settings.table.rows
+    assert (first.model, first.weight, first.order, first.rpm, first.tpm) == ("gpt-5", 2, 1, 60, 100_000)
+    assert (first.max_parallel, first.prefill, first.first_byte) == (16, True, 120)
+    assert (first.fallbacks, first.context_fallbacks) == (("echo",), ("long",))
+    assert first.price == Price(input=1.25, output=10.0, cached_input=0.125)
+    assert (echo.provider, long.model, long.weight) == ("built-in", "gpt-long", 1)
+    timeouts = settings.timeouts
+    assert (timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total) == (2, 10, 11, 60)
+    assert (settings.retries.max_retries, settings.retries.max_attempts) == (1, 4)
+    assert settings.warnings == ()
+    assert [secret.reveal() for secret in settings.secrets] == [CANARY]
+
+
+def test_flag_then_environment_then_file_then_default(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text('[providers.p]\nkind = "echo"\n[[models]]\nname = "m"\nprovider = "p"\n[timeouts]\nidle = 9\n')
+    of_file = config.load({}, config_path=str(path))
+    of_environment = config.load({"TIMEOUT": "8"}, config_path=str(path))
+    of_flag = config.embedded({"TIMEOUT": "8"}, config_path=str(path), overrides=Overrides(timeout=7))
+
+    assert (of_file.timeouts.idle, of_file.timeouts.first_byte) == (9, 30)
+    assert (of_environment.timeouts.idle, of_environment.timeouts.first_byte) == (8, 8)
+    assert (of_flag.timeouts.idle, of_flag.timeouts.first_byte) == (7, 7)
+
+
+ECHO = '[providers.p]\nkind = "echo"\n'
+ROW = f'{ECHO}[[models]]\nname = "m"\nprovider = "p"\n'
+OPENAI = '[providers.p]\nkind = "openai"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ('[provider.p]\nkind = "echo"\n', 1, "unknown key 'provider' in the file. Did you mean 'providers'?"),
+        (f'{OPENAI}base-url = "x"\n', 3, "unknown key 'base-url' in [providers.p]. Did you mean 'base_url'?"),
+        (f"{OPENAI}\nzzz = 1\n", 4, "Known are allow_insecure"),
+        (f"{ROW}wieght = 2\n", 6, "unknown key 'wieght' in [[models]]. Did you mean 'weight'?"),
+        (f"{ROW}\n[[models]]\nnmae = 1\n", 8, "unknown key 'nmae'"),
+        (f"{ROW}price = {{ input = 1, outptu = 2 }}\n", 6, "unknown key 'outptu' in [models.price]"),
+        (f"{ROW}[timeouts]\nfirst = 1\n", 7, "unknown key 'first' in [timeouts]"),
+        (f"{ROW}[retries]\nretries = 1\n", 7, "Did you mean 'max_retries'?"),
+        ('[providers.p]\nkind = "opnai"\n', 2, "allowed is one of openai, echo, azure, anthropic"),
+        ("[providers.p]\n", 1, "has no 'kind'"),
+        ("providers = 5\n", 1, "providers in the file is 5; allowed is a table"),
+        ("[providers]\np = 5\n", 2, "p in [providers] is 5; allowed is a table"),
+        (f"{ROW}weight = true\n", 6, "weight in [[models]] is True; allowed is a number, more than 0"),
+        (f"{ROW}weight = 0\n", 6, "more than 0"),
+        (f"{ROW}weight = nan\n", 6, "allowed is a number"),
+        (f'{ROW}weight = "2"\n', 6, "is of type text"),
+        (f"{ROW}weight = 2000-01-01\n", 6, "is of type date"),
+        (f"{ROW}rpm = 0\n", 6, "a whole number from 1"),
+        (f"{ROW}rpm = 1.0\n", 6, "rpm in [[models]] is 1.0"),
+        (f"{ROW}order = false\n", 6, "a whole number from 0"),
+        (f"{ROW}prefill = 1\n", 6, "true or false"),
+        (f'{ROW}fallbacks = "m"\n', 6, "a list of texts"),
+        (f'{ROW}fallbacks = ["n"]\n', 6, "falls back to 'n', which no [[models]] row serves"),
+        (f"{ROW}price = {{ input = 1 }}\n", 6, "a price needs `input` and `output`"),
+        (f"{ROW}first_byte = 100000\n", 6, "at most 86400"),
+        (f"{ROW}[timeouts]\nidle = 0\n", 7, "more than 0"),
+        (f"{ROW}[retries]\nmax_attempts = 0\n", 7, "a whole number from 1 to 100"),
+        (f'{ECHO}[[models]]\nname = "m"\n', 3, "has no 'provider'"),
+        (f'{ECHO}[[models]]\nname = "m"\nprovider = "q"\n', 5, "provider 'q' of model 'm' has no [providers] table"),
+        (f'{ECHO}[[models]]\nname = ""\n', 4, "name in [[models]] is of type text; allowed is a text"),
+        (f'{ECHO}[[models]]\nname = "a*b*"\nprovider = "p"\n', 4, "one * at most"),
+        (f'{ECHO}[[models]]\nname = "a"\nprovider = "p"\nmodel = "*"\n', 4, "one in `model` needs one in `name`"),
+        ('models = [5]\n[providers.p]\nkind = "echo"\n', 1, "[[models]] tables"),
+        (f"{OPENAI}base_url = 5\n", 3, "base_url in [providers.p] is 5"),
+        (f'{OPENAI}base_url = "nowhere"\n', 3, "base_url in [providers.p] is 'nowhere'; allowed is a URL"),
+        (f'{OPENAI}base_url = "http://far.example"\n', 3, "allow_insecure"),
+        (f'{OPENAI}proxy = "gopher://x"\n', 3, "proxy in [providers.p]"),
+        (f'{OPENAI}ca_bundle = "/does/not/exist"\n', 3, "which is no file"),
+        (f'{OPENAI}headers = {{ "a b" = "x" }}\n', 3, "is no header name"),
+        (f'{OPENAI}headers = {{ a = "x\\ny" }}\n', 3, "a character that no header can carry"),
+        (f"{OPENAI}headers = {{ a = 5 }}\n", 3, "a in [providers.p.headers] is 5"),
+        (f"{OPENAI}api_key = 5\n", 3, "api_key in [providers.p] is 5"),
+        (f"{OPENAI}api_key = {{}}\n", 3, "names one source"),
+        (f'{OPENAI}api_key = {{ env = "A", file = "b" }}\n', 3, "names one source"),
+        (f'{OPENAI}api_key = {{ evn = "A" }}\n', 3, "Did you mean 'env'?"),
+        (f'{OPENAI}api_key = {{ command = ["op"] }}\n', 3, "'command' of provider 'p' comes later"),
+        (f'{OPENAI}api_key = {{ keyring = "openai" }}\n', 3, "'keyring' of provider 'p' comes later"),
+        (f'{OPENAI}api_key = "{CANARY}\\n{CANARY}"\n', 3, "a character that no key has"),
+    ],
+)
+def test_a_fault_names_the_key_its_line_and_what_is_allowed(tmp_path: Path, text: str, line: int, said: str) -> None:
+    message = fault(tmp_path, text)
+
+    assert f"gateway.toml, line {line}: " in message
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[providers\n", "is no TOML: "),
+        (f'a = 1\na = "{CANARY}"\n', "is no TOML: Cannot overwrite a value (at line 2"),
+        (f'api_key = "{CANARY}\n', "is no TOML: "),
+        (f'{CANARY} = "\n', "is no TOML: "),
+    ],
+)
+def test_what_is_no_toml_is_told_without_quoting_it(tmp_path: Path, text: str, said: str) -> None:
+    message = fault(tmp_path, text)
+
+    assert said in message
+    assert "line" in message
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load({}, config_path=str(tmp_path / "none.toml"))
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        config.load({}, config_path=str(tmp_path))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"a = '\xff'")
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 5"):
+        config.load({}, config_path=str(path))
+
+
+def test_a_file_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"#" * (4 * 2**20 + 1))
+    with pytest.raises(ConfigError, match="larger than 4 MiB"):
+        config.load({}, config_path=str(path))
+
+
+LITERAL = f'{OPENAI}api_key = "{CANARY}"\n[[models]]\nname = "m"\nprovider = "p"\n'
+
+
+def test_a_literal_key_works_with_a_warning(tmp_path: Path) -> None:
+    settings = load(tmp_path, LITERAL, mode=0o600)
+
+    key = settings.table.providers["p"].api_key
+    assert key is not None
+    assert key.reveal() == CANARY
+    (warning,) = settings.warnings
+    assert "line 3: api_key in [providers.p] is a literal secret" in warning
+    assert CANARY not in warning + repr(settings)
+
+
+@pytest.mark.parametrize("text", [LITERAL, f'{OPENAI}headers = {{ x-api-key = "{CANARY}" }}\n'])
+def test_a_literal_key_that_others_can_read_is_refused(tmp_path: Path, text: str) -> None:
+    message = fault(tmp_path, text, mode=0o644)
+
+    assert "line 3" in message
+    assert "others can read" in message
+    assert "chmod 600" in message
+
+
+def test_a_header_that_is_a_secret_is_one(tmp_path: Path) -> None:
+    settings = load(tmp_path, f'{OPENAI}headers = {{ X-Auth-Token = "{CANARY}" }}\n', mode=0o600)
+
+    assert [secret.reveal() for secret in settings.secrets] == [CANARY]
+    assert len(settings.warnings) == 1
+    assert CANARY not in repr(settings)
+
+
+def test_a_key_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(f"{CANARY}\n")
+    key.chmod(0o600)
+    settings = load(tmp_path, f'{OPENAI}api_key = {{ file = "{key}" }}\n')
+
+    found = settings.table.providers["p"].api_key
+    assert found is not None
+    assert found.reveal() == CANARY
+
+
+def test_a_variable_of_a_key_may_name_a_file(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(CANARY)
+    key.chmod(0o600)
+    settings = load(tmp_path, f'{OPENAI}api_key = {{ env = "MY_KEY" }}\n', MY_KEY_FILE=str(key))
+
+    assert settings.table.providers["p"].api_key is not None
+
+
+def test_a_key_whose_variable_is_unset_is_missing_and_no_fault(tmp_path: Path) -> None:
+    settings = load(tmp_path, f'{OPENAI}api_key = {{ env = "MY_KEY" }}\n')
+
+    missing = settings.table.providers["p"].missing
+    assert "MY_KEY is not set" in missing
+    assert settings.warnings == (missing,)
+
+
+@pytest.mark.parametrize("kind", ["azure", "anthropic"])
+def test_a_kind_that_is_not_built_warns_once(tmp_path: Path, kind: str) -> None:
+    text = f'[providers.p]\nkind = "{kind}"\nbase_url = "https://x.example"\n[[models]]\nname = "m"\nprovider = "p"\n'
+    settings = load(tmp_path, text)
+
+    (warning,) = settings.warnings
+    assert kind in warning
+    assert "not built yet" in warning
+
+
+def test_a_file_without_models_says_what_it_lacks(tmp_path: Path) -> None:
+    assert "has no [[models]]" in load(tmp_path, ECHO).table.missing
+
+
+def test_fallbacks_may_be_served_by_a_wildcard(tmp_path: Path) -> None:
+    text = f'{ROW}fallbacks = ["any/thing"]\n[[models]]\nname = "any/*"\nprovider = "p"\nmodel = "*"\n'
+    assert load(tmp_path, text).table.rows[1].model == "*"
+
+
+def test_quoted_and_dotted_keys_have_their_lines(tmp_path: Path) -> None:
+    assert "line 2" in fault(tmp_path, '[providers]\n"my.own".kind = "nope"\n')
+    assert "line 1" in fault(tmp_path, 'providers.p.kind = "nope"\n')
+
+
+def test_a_proxy_in_the_file_wins_over_the_environments(tmp_path: Path) -> None:
+    text = f'{OPENAI}proxy = "http://file.example"\n'
+    given: dict[str, Any] = {"HTTPS_PROXY": "http://environment.example"}
+
+    assert load(tmp_path, text, **given).table.providers["p"].proxy == "http://file.example"
+    assert load(tmp_path, OPENAI, **given).table.providers["p"].proxy == "http://environment.example"
+
+
+def test_certificates_of_the_file_are_taken(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    settings = load(tmp_path, f'{OPENAI}ca_bundle = "{bundle}"\nclient_cert = "{bundle}"\n')
+
+    provider = settings.table.providers["p"]
+    assert (provider.ca_bundle, provider.client_cert) == (str(bundle), str(bundle))

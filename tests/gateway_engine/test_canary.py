@@ -1,0 +1,163 @@
+"""A planted key shows nowhere: not in errors, logs, reprs or tracebacks, whatever fails."""
+
+from __future__ import annotations
+
+import io
+import logging
+import traceback
+from collections.abc import Iterator
+
+import attrs
+import httpx
+import pytest
+from trio.testing import MockClock
+
+from openai_gateway import Gateway, GatewayError, Settings, log, open_gateway
+from openai_gateway.routing.settings import Retries
+from openai_gateway.secret import Redactor, Secret
+from tests.gateway_engine.loopback import Connection, loopback, whole_answer
+from tests.gateway_engine.scripted import (
+    CANARY,
+    FOREVER,
+    WAYS,
+    Answer,
+    Script,
+    chunk,
+    event,
+    provider,
+    refusal,
+    row,
+    settings,
+    stream,
+    whole,
+)
+
+HEADER_SECRET = "header-canary-9876543210"
+PROXY_SECRET = "proxy-canary-5555566666"
+SECRETS = (CANARY, HEADER_SECRET, PROXY_SECRET)
+
+QUOTE = f"Incorrect API key provided: {CANARY}; you sent Bearer {CANARY} and {HEADER_SECRET}"
+
+FAILURES = {
+    "401": refusal(401, QUOTE),
+    "403": refusal(403, QUOTE, code=CANARY, param=HEADER_SECRET),
+    "400": refusal(400, QUOTE),
+    "429": refusal(429, QUOTE),
+    "500, no JSON": Answer(status=500, body=(QUOTE.encode(),)),
+    "redirect": Answer(status=302, headers={"location": f"https://x.example/?key={CANARY}"}),
+    "reset": Answer(before=(httpx.ReadError(QUOTE),)),
+    "no connection": Answer(connect=httpx.ConnectError(QUOTE)),
+    "protocol": Answer(before=(httpx.RemoteProtocolError(QUOTE),)),
+    "connect clock": Answer(connect=FOREVER),
+    "first byte clock": Answer(before=(FOREVER,)),
+    "not JSON": whole(body=(QUOTE.encode(),)),
+    "not an object": whole(body=(f'["{CANARY}"]'.encode(),)),
+    "an error in a 200": whole(body=(f'{{"error": {{"message": "{QUOTE}"}}}}'.encode(),)),
+    "encoding": whole(headers={"content-encoding": CANARY}),
+    "error event": stream(event({"error": {"message": QUOTE, "code": CANARY}})),
+    "error event after content": stream(chunk("Hi"), event({"error": QUOTE})),
+    "cut": stream(chunk("Hi"), httpx.ReadError(QUOTE)),
+    "bad events": stream(event(QUOTE.encode())),
+    "no events": stream(QUOTE.encode()),
+}
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """What a log at DEBUG has taken, the HTTP client's own included, through our handler."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    log.set_up("debug", Redactor(Secret(value, name="X") for value in SECRETS), stream)
+    yield stream
+    root.handlers[:], root.level = handlers, level
+
+
+def planted() -> Settings:
+    """Secrets in a key, a header and a proxy's password."""
+    one = provider(headers={"x-api-key": HEADER_SECRET}, proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:9")
+    made = settings(row(), providers=(one,), retries=Retries(max_retries=1))
+    extra = (Secret(HEADER_SECRET, name="header"), Secret(PROXY_SECRET, name="proxy"))
+    return attrs.evolve(made, secrets=(*made.secrets, *extra))
+
+
+def everything_about(error: BaseException) -> str:
+    """All that a person or a program could come to see of an error, its causes and contexts included."""
+    texts = [str(error), repr(error), *traceback.format_exception(error)]
+    if isinstance(error, GatewayError):
+        texts += [repr(error.to_openai()), repr(error.body), repr(attrs.asdict(error))]
+    return "\n".join(texts)
+
+
+def assert_clean(text: str) -> None:
+    for secret in SECRETS:
+        assert secret not in text
+        assert secret[:16] not in text
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("failing", FAILURES)
+async def test_no_failure_shows_a_secret(autojump_clock: MockClock, logs: io.StringIO, failing: str, way: str) -> None:
+    made = planted()
+    caught: GatewayError | None = None
+    async with open_gateway(made, transport=Script(*[FAILURES[failing]] * 3)) as gateway:
+        try:
+            await WAYS[way](gateway)
+        except GatewayError as error:
+            caught = error
+
+        assert caught is not None
+        assert_clean(everything_about(caught))
+        assert_clean(repr(vars(gateway)) + repr(made) + str(made))
+    assert_clean(logs.getvalue())
+
+
+@pytest.mark.parametrize("failing", [name for name in FAILURES if "event" not in name and name != "cut"])
+async def test_no_failure_of_the_list_shows_a_secret(
+    autojump_clock: MockClock, logs: io.StringIO, failing: str
+) -> None:
+    caught: GatewayError | None = None
+    async with open_gateway(planted(), transport=Script(FAILURES[failing])) as gateway:
+        try:
+            await gateway.models()
+        except GatewayError as error:
+            caught = error
+
+    assert caught is not None
+    assert_clean(everything_about(caught) + logs.getvalue())
+    assert "did not list its models" in logs.getvalue()
+
+
+async def test_the_http_client_at_debug_shows_no_secret(logs: io.StringIO) -> None:
+    async def serve(connection: Connection) -> None:
+        request = await connection.request()
+        assert CANARY.encode() in request
+        await connection.stream.send_all(whole_answer(b'{"choices": []}').replace(b"200 OK", b"401 No"))
+
+    async with loopback(serve) as server:
+        one = provider(base_url=server.base_url)
+        made = settings(row(), providers=(one,))
+        with pytest.raises(GatewayError) as caught:
+            await _call(made)
+
+    assert_clean(everything_about(caught.value) + logs.getvalue())
+    assert logs.getvalue()
+
+
+async def test_a_proxy_that_refuses_shows_no_password(logs: io.StringIO) -> None:
+    with pytest.raises(GatewayError) as caught:
+        await _call(planted())
+
+    assert_clean(everything_about(caught.value) + logs.getvalue())
+
+
+async def _call(made: Settings) -> None:
+    async with open_gateway(made) as gateway:
+        await WAYS["call"](gateway)
+
+
+def test_a_gateway_made_by_hand_still_knows_its_keys() -> None:
+    made = attrs.evolve(planted(), secrets=())
+    gateway = Gateway(made, None, lambda: 0.0)  # type: ignore[arg-type]  # nothing is sent
+
+    assert CANARY not in gateway._router.redactor.redact(f"x {CANARY} y")
