@@ -1,0 +1,408 @@
+"""One MCP conversation without I/O: bytes in, events out; answers in, bytes out.
+
+connection.receive_data(data)                        # what came; b"" when the peer has closed
+while (event := connection.next_event()) is not None:
+    ...                                              # start the work, or cancel it
+connection.answer(call, result)                      # or fail(), or progress(); then finished()
+stream.send(connection.data_to_send())
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, assert_never
+
+from openai_gateway.wire.strict import dumps
+from openai_gateway_mcp.protocol import dress, jsonrpc, params
+from openai_gateway_mcp.protocol.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    OVERLOADED,
+    PARSE_ERROR,
+    RESOURCE_NOT_FOUND,
+    Fault,
+    LocalProtocolError,
+    ResourceNotFound,
+)
+from openai_gateway_mcp.protocol.events import Call, CallCancelled, Era, Event, Level, Remark
+from openai_gateway_mcp.protocol.flights import BatchReply, Flight, Flights, Listen, State
+from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Invalid, Message, Notification, Request, Response
+from openai_gateway_mcp.protocol.lines import LineBuffer, TooLong
+from openai_gateway_mcp.protocol.model import Result, Server
+from openai_gateway_mcp.protocol.revisions import NEWEST_LEGACY, REVISIONS, Revision, negotiate
+
+# A batch multiplies what one line may ask for; go-ethereum's RPC server allows as many entries.
+MAX_BATCH: Final = 1_000
+
+# list of the server → (what a listen must have asked for, what it is told)
+_NOTICES: Final = {
+    "tools": ("toolsListChanged", "notifications/tools/list_changed"),
+    "prompts": ("promptsListChanged", "notifications/prompts/list_changed"),
+    "resources": ("resourcesListChanged", "notifications/resources/list_changed"),
+}
+
+
+class Connection:
+    """The server's side of one conversation, both eras and all revisions interleaved on it.
+
+    What MCP leaves no choice about (initialize, discovery, ping, the lists, unknown methods, bad messages) is
+    answered here; the application sees the calls that are its own to answer, and their cancellation. Whatever order
+    the verbs are called in, a request is answered at most once, never after its cancellation, and a notification never.
+
+    `max_message_bytes`: of one line. `max_in_flight`: calls handed out at once; up to `max_parked` further ones (and
+    `max_parked_bytes`) wait in order. `max_listens`: open `subscriptions/listen`, which count as no call.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        *,
+        max_message_bytes: int = 16 * 2**20,
+        max_in_flight: int = 256,
+        max_parked: int = 4096,
+        max_parked_bytes: int = 64 * 2**20,
+        max_listens: int = 64,
+    ) -> None:
+        self._server = server
+        self._legacy = NEWEST_LEGACY  # what a request without modern _meta is served by, until an initialize settles it
+        self._has_legacy_client = False
+        self._max_message_bytes = max_message_bytes
+        self._max_listens = max_listens
+        self._lines = LineBuffer(max_message_bytes)
+        self._flights = Flights(max_running=max_in_flight, max_parked=max_parked, max_parked_bytes=max_parked_bytes)
+        self._events: deque[CallCancelled | Remark] = deque()
+        self._out: list[bytes] = []
+        self._fixed: dict[tuple[str, str], bytes] = {}  # (revision, method) → result, encoded once
+        self._at_eof = False
+        self._closed = False
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> None:
+        """Take in what the peer sent; b"" says that it has closed its side."""
+        if self._at_eof:
+            raise LocalProtocolError("data after the end")
+        if data:
+            self._lines.receive_data(data)
+        else:
+            self._at_eof = True
+            self._lines.receive_eof()
+
+    def next_event(self) -> Event | None:
+        """The next thing for the application to do; None until more data comes (or a slot is free)."""
+        while not self._closed:
+            if self._events:
+                return self._events.popleft()
+            work = self._flights.maybe_start()
+            if work is not None:
+                return work
+            line = self._lines.next_line()
+            if line is None:
+                if self._at_eof:
+                    self._end_listens()
+                return None
+            self._take_line(line)
+        return None
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Calls that wait, or whose task is not finished."""
+        return len(self._flights)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def answer(self, call: Call, result: Result) -> None:
+        """Answer a call; nothing, if it was cancelled meanwhile. LocalProtocolError if it is answered already."""
+        flight = self._flights.running(call)
+        if self._may_answer(flight):
+            encoded = dumps(dress.dress(result, self._server, flight.revision))
+            self._settle(flight, jsonrpc.result_bytes(flight.id, encoded))
+
+    def fail(self, call: Call, error: Fault | ResourceNotFound) -> None:
+        """Answer a call with an error; otherwise as `answer`."""
+        flight = self._flights.running(call)
+        if self._may_answer(flight):
+            fault = _not_found(error, flight.revision) if isinstance(error, ResourceNotFound) else error
+            self._settle(flight, jsonrpc.error_bytes(flight.id, fault.code, fault.message, fault.data))
+
+    def progress(self, call: Call, progress: float, total: float | None = None, message: str | None = None) -> None:
+        """Report progress, if the client asked for it and the call is open. A value that does not grow is dropped."""
+        if any(isinstance(value, float) and not math.isfinite(value) for value in (progress, total)):
+            raise LocalProtocolError("progress must be a finite number")
+        flight = self._flights.running(call)
+        is_news = flight.reported is None or progress > flight.reported
+        if flight.token is None or flight.state is not State.RUNNING or not is_news:
+            return
+        flight.reported = progress
+        members: dict[str, Any] = {"progressToken": flight.token, "progress": progress}
+        if total is not None:
+            members["total"] = total
+        if message is not None and flight.revision.hints:
+            members["message"] = message
+        self._emit(jsonrpc.notification_bytes("notifications/progress", members))
+
+    def finished(self, call: Call) -> None:
+        """The task that ran the call is gone: its slot is free. Called once for every call, however it ended."""
+        flight = self._flights.running(call)
+        if flight.state is State.RUNNING:
+            self.fail(call, Fault(INTERNAL_ERROR, "Internal error"))
+        self._flights.finish(flight)
+
+    def offer(self, server: Server) -> None:
+        """Change what is offered; whoever listens is told which lists are new."""
+        old, self._server = self._server, server
+        self._fixed.clear()
+        if self._closed:
+            return
+        for name, (wanted, method) in _NOTICES.items():
+            if getattr(old, name) != getattr(server, name):
+                self._announce(wanted, method)
+
+    def close(self) -> None:
+        """End the conversation from our side: listens get their farewell, every call is withdrawn, no line is read."""
+        self._end_listens()
+        self._flights.cancel_all()
+        self._closed = True
+
+    def data_to_send(self) -> bytes:
+        """Whole lines, to be sent in this order; b"" when there is nothing."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def _take_line(self, line: bytes | TooLong) -> None:
+        if isinstance(line, TooLong):
+            text = f"Parse error: a message is longer than {self._max_message_bytes} bytes"
+            self._emit(jsonrpc.error_bytes(None, PARSE_ERROR, text))
+            return
+        message = jsonrpc.read_line(line)
+        if isinstance(message, Batch):
+            self._take_batch(message, len(line))
+        else:
+            self._take(message, len(line), None)
+
+    def _take(self, message: Message, size: int, batch: BatchReply | None) -> None:
+        match message:
+            case Request():
+                self._take_request(message, size, batch)
+            case Notification():
+                self._take_notification(message)
+            case Response():
+                self._remark(Level.DEBUG, f"ignored a response that nobody asked for: id {params.shown(message.id)}")
+            case Invalid():
+                self._reply(jsonrpc.error_bytes(message.id, message.code, message.message), batch)
+            case _ as never:
+                assert_never(never)
+
+    def _take_batch(self, batch: Batch, size: int) -> None:
+        problem = self._batch_problem(batch)
+        if problem:
+            self._emit(jsonrpc.error_bytes(None, INVALID_REQUEST, f"Invalid Request: {problem}"))
+            return
+        reply = BatchReply()
+        for entry in batch.entries:
+            self._take(jsonrpc.read_message(entry), size // len(batch.entries), reply)
+        reply.whole = True
+        self._maybe_send_batch(reply)
+
+    def _batch_problem(self, batch: Batch) -> str | None:
+        if not self._legacy.batches:
+            return f"a message is one JSON object, {self._legacy.name} has no batches"
+        if not batch.entries:
+            return "a batch has at least one message"
+        if len(batch.entries) > MAX_BATCH:
+            return f"a batch has at most {MAX_BATCH} messages"
+        return None
+
+    def _take_notification(self, message: Notification) -> None:
+        if message.method == "notifications/cancelled":
+            self._take_cancellation(message)
+        elif message.method == "notifications/initialized":
+            self._has_legacy_client = True
+        elif message.method in self._server.extensions or any(message.method in r.methods for r in REVISIONS.values()):
+            text = f"{message.method} came without an id: that makes it a notification, which is never answered"
+            self._remark(Level.WARNING, text)
+        else:
+            self._remark(Level.DEBUG, f"ignored the notification {params.shown(message.method)}")
+
+    def _take_cancellation(self, message: Notification) -> None:
+        id_ = jsonrpc.read_id(message.params.get("requestId"))
+        holder = None if id_ is None else self._flights.holder(id_)
+        if isinstance(holder, Listen):
+            self._flights.release(holder.id)
+        elif isinstance(holder, Flight):
+            reason = message.params.get("reason")
+            if self._flights.cancel(holder):
+                text = reason if isinstance(reason, str) else ""
+                self._events.append(CallCancelled(call=holder.work.call, reason=text))
+            self._no_longer_awaited(holder)
+        else:
+            self._remark(Level.DEBUG, "ignored a cancellation of what is not in flight")
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def _take_request(self, request: Request, size: int, batch: BatchReply | None) -> None:
+        try:
+            if self._flights.is_taken(request.id):
+                raise Fault(INVALID_REQUEST, "Invalid Request: this id is in flight already")
+            meta = params.mapping(request.params, "_meta")
+            revision = params.revision_of(request.method, meta, self._legacy)
+            if batch is not None and (revision.era is Era.MODERN or request.method == "initialize"):
+                raise Fault(INVALID_REQUEST, "Invalid Request: this cannot be part of a batch")
+            if request.method not in revision.methods and request.method not in self._server.extensions:
+                raise params.method_not_found(request.method, revision.era)
+            if request.method == "subscriptions/listen":
+                self._open_listen(request, revision)
+            elif (inline := _INLINE.get(request.method)) is not None:
+                result = inline(self, request, revision)
+                self._reply(jsonrpc.result_bytes(request.id, result), batch, request.id)
+            else:
+                self._park(request, meta, revision, size, batch)
+        except Fault as fault:
+            self._reply(jsonrpc.error_bytes(request.id, fault.code, fault.message, fault.data), batch, request.id)
+
+    def _park(
+        self, request: Request, meta: params.Params, revision: Revision, size: int, batch: BatchReply | None
+    ) -> None:
+        token = params.progress_token(meta)
+        call = Call(
+            id=request.id,
+            method=request.method,
+            revision=revision.name,
+            era=revision.era,
+            wants_progress=token is not None,
+            meta=meta,
+        )
+        work = params.read_work(call, request.params, self._server)
+        if not self._flights.has_room_for(size):
+            raise Fault(OVERLOADED, "Too many calls are waiting; try again when some are answered")
+        self._flights.park(Flight(work=work, revision=revision, token=token, batch=batch, size=size))
+        if batch is not None:
+            batch.awaited += 1
+
+    def _initialize(self, request: Request, _: Revision) -> bytes:
+        self._legacy = negotiate(params.protocol_version(request.params))
+        return dumps(dress.initialize_result(self._server, self._legacy))
+
+    def _list(self, request: Request, revision: Revision) -> bytes:
+        params.check_cursor(request.params)
+        key = (revision.name, request.method)
+        if key not in self._fixed:
+            self._fixed[key] = dumps(dress.list_result(request.method, self._server, revision))
+        return self._fixed[key]
+
+    def _discover(self, _: Request, revision: Revision) -> bytes:
+        return dumps(dress.discover_result(self._server, revision))
+
+    def _ping(self, _: Request, __: Revision) -> bytes:
+        return b"{}"
+
+    def _set_level(self, request: Request, _: Revision) -> bytes:
+        params.check_log_level(request.params)
+        return b"{}"
+
+    def _subscribe(self, request: Request, _: Revision) -> bytes:
+        params.string(request.params, "uri")
+        return b"{}"
+
+    # --- listens ----------------------------------------------------------------------------------------------------
+
+    def _open_listen(self, request: Request, revision: Revision) -> None:
+        wants = params.notification_filter(request.params)
+        if len(self._flights.listens()) >= self._max_listens:
+            raise Fault(OVERLOADED, f"At most {self._max_listens} subscriptions may be open")
+        self._flights.hold(request.id, Listen(id=request.id, revision=revision, wants=wants))
+        self._notify_listen(
+            request.id,
+            "notifications/subscriptions/acknowledged",
+            {"notifications": dict.fromkeys(sorted(wants), True)},
+        )
+
+    def _announce(self, wanted: str, method: str) -> None:
+        if self._has_legacy_client:
+            self._emit(jsonrpc.notification_bytes(method))
+        for listen in self._flights.listens():
+            if wanted in listen.wants:
+                self._notify_listen(listen.id, method, {})
+
+    def _end_listens(self) -> None:
+        for listen in self._flights.listens():
+            self._flights.release(listen.id)
+            self._notify_listen(listen.id, "notifications/cancelled", {"requestId": listen.id})
+            tagged = {"_meta": {dress.SUBSCRIPTION_ID: listen.id}}
+            result = dumps(dress.complete(tagged, self._server, listen.revision))
+            self._emit(jsonrpc.result_bytes(listen.id, result))
+
+    def _notify_listen(self, id_: Id, method: str, members: dict[str, Any]) -> None:
+        tagged = {**members, "_meta": {dress.SUBSCRIPTION_ID: id_}}
+        self._emit(jsonrpc.notification_bytes(method, tagged))
+
+    # --- replies ----------------------------------------------------------------------------------------------------
+
+    def _may_answer(self, flight: Flight) -> bool:
+        if flight.state is State.ANSWERED:
+            raise LocalProtocolError(f"{flight.work.call.method} {flight.id!r} is answered already")
+        return flight.state is State.RUNNING
+
+    def _settle(self, flight: Flight, reply: bytes) -> None:
+        flight.state = State.ANSWERED
+        self._flights.release(flight.id)
+        if flight.batch is None:
+            self._emit(reply)
+        else:
+            self._reply(reply, flight.batch, flight.id)
+            self._no_longer_awaited(flight)
+
+    def _reply(self, reply: bytes, batch: BatchReply | None, id_: Id | None = None) -> None:
+        """Send a response, or put it into its batch, where its id stays taken until the array goes out."""
+        if batch is None:
+            self._emit(reply)
+            return
+        batch.replies.append(reply)
+        if id_ is not None and not self._flights.is_taken(id_):
+            self._flights.hold(id_, batch)
+            batch.ids.append(id_)
+
+    def _no_longer_awaited(self, flight: Flight) -> None:
+        if flight.batch is not None:
+            flight.batch.awaited -= 1
+            self._maybe_send_batch(flight.batch)
+
+    def _maybe_send_batch(self, batch: BatchReply) -> None:
+        if not batch.is_due:
+            return
+        for id_ in batch.ids:
+            self._flights.release(id_)
+        if batch.replies:
+            self._emit(b"[%b]" % b",".join(batch.replies))
+
+    def _emit(self, message: bytes) -> None:
+        self._out.append(message + b"\n")
+
+    def _remark(self, level: Level, text: str) -> None:
+        self._events.append(Remark(level=level, text=text))
+
+
+def _not_found(error: ResourceNotFound, revision: Revision) -> Fault:
+    code = RESOURCE_NOT_FOUND if revision.era is Era.LEGACY else INVALID_PARAMS
+    return Fault(code, f"Resource not found: {params.shown(error.uri)}", {"uri": error.uri})
+
+
+# What the core answers by itself, at once: method → how.
+_INLINE: Final[dict[str, Callable[[Connection, Request, Revision], bytes]]] = {
+    "initialize": Connection._initialize,  # noqa: SLF001 - the table is part of the class, below it only to name its methods
+    "server/discover": Connection._discover,  # noqa: SLF001
+    "ping": Connection._ping,  # noqa: SLF001
+    "logging/setLevel": Connection._set_level,  # noqa: SLF001
+    "resources/subscribe": Connection._subscribe,  # noqa: SLF001
+    "resources/unsubscribe": Connection._subscribe,  # noqa: SLF001
+    "tools/list": Connection._list,  # noqa: SLF001
+    "prompts/list": Connection._list,  # noqa: SLF001
+    "resources/list": Connection._list,  # noqa: SLF001
+    "resources/templates/list": Connection._list,  # noqa: SLF001
+}

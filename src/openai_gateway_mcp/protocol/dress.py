@@ -1,0 +1,225 @@
+"""Our values as the JSON of one revision: what an older revision does not know is left out for it."""
+
+from __future__ import annotations
+
+from typing import Any, Final, assert_never
+
+from openai_gateway_mcp.protocol.events import Era
+from openai_gateway_mcp.protocol.model import (
+    Audio,
+    Block,
+    CacheScope,
+    CompletionResult,
+    ExtensionResult,
+    Image,
+    Prompt,
+    PromptResult,
+    Resource,
+    ResourceLink,
+    ResourceResult,
+    ResourceTemplate,
+    Result,
+    Server,
+    Text,
+    Tool,
+    ToolResult,
+)
+from openai_gateway_mcp.protocol.revisions import MODERN, Revision
+
+Object = dict[str, Any]
+
+_SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
+SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
+MAX_COMPLETIONS: Final = 100  # of one answer, by the specification
+
+
+# --- what the server offers -----------------------------------------------------------------------------------------
+
+
+def initialize_result(server: Server, revision: Revision) -> Object:
+    """The answer to `initialize`, in the revision it settles on."""
+    return {
+        "protocolVersion": revision.name,
+        "capabilities": capabilities(revision),
+        "serverInfo": server_info(server, revision),
+        "instructions": server.instructions,
+    }
+
+
+def discover_result(server: Server, revision: Revision) -> Object:
+    """The answer to `server/discover`: modern revisions only, the legacy ones are reached by `initialize`."""
+    return complete(
+        {
+            "supportedVersions": list(MODERN),
+            "capabilities": capabilities(revision),
+            "instructions": server.instructions,
+            **_cacheable(server.ttl_ms, server.cache_scope),
+        },
+        server,
+        revision,
+    )
+
+
+def capabilities(revision: Revision) -> Object:
+    """What is declared does not depend on what is offered now: an empty list may be filled later, and is announced.
+
+    Logging is never declared: it is deprecated, and we never send notifications/message.
+    """
+    lists: Object = {name: {"listChanged": True} for name in ("tools", "prompts", "resources")}
+    return {**lists, "completions": {}} if revision.hints else lists
+
+
+def server_info(server: Server, revision: Revision) -> Object:
+    """Name and version of this software."""
+    info = {"name": server.name, "version": server.version}
+    return {**info, "title": server.title} if revision.titles else info
+
+
+def list_result(method: str, server: Server, revision: Revision) -> Object:
+    """The answer to one of the four list methods: always whole, on one page."""
+    match method:
+        case "tools/list":
+            lists: Object = {"tools": [_tool(tool, revision) for tool in server.tools]}
+        case "prompts/list":
+            lists = {"prompts": [_prompt(prompt, revision) for prompt in server.prompts]}
+        case "resources/list":
+            lists = {"resources": [_resource(resource, revision) for resource in server.resources]}
+        case _:
+            lists = {"resourceTemplates": [_template(template, revision) for template in server.resource_templates]}
+    if revision.era is Era.MODERN:
+        lists |= _cacheable(server.ttl_ms, server.cache_scope)
+    return complete(lists, server, revision)
+
+
+def _tool(tool: Tool, revision: Revision) -> Object:
+    shape: Object = {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
+    if revision.hints and tool.annotations is not None:
+        shape["annotations"] = tool.annotations
+    if revision.titles:
+        shape["title"] = tool.title
+        if tool.output_schema is not None:
+            shape["outputSchema"] = tool.output_schema
+        if tool.meta is not None:
+            shape["_meta"] = tool.meta
+    return shape
+
+
+def _titled(shape: Object, title: str, revision: Revision) -> Object:
+    return {**shape, "title": title} if revision.titles else shape
+
+
+def _resource(resource: Resource, revision: Revision) -> Object:
+    shape = {
+        "uri": resource.uri,
+        "name": resource.name,
+        "description": resource.description,
+        "mimeType": resource.mime_type,
+    }
+    return _titled(shape, resource.title, revision)
+
+
+def _template(template: ResourceTemplate, revision: Revision) -> Object:
+    shape = {
+        "uriTemplate": template.uri_template,
+        "name": template.name,
+        "description": template.description,
+        "mimeType": template.mime_type,
+    }
+    return _titled(shape, template.title, revision)
+
+
+def _prompt(prompt: Prompt, revision: Revision) -> Object:
+    arguments = [
+        {"name": argument.name, "description": argument.description, "required": argument.required}
+        for argument in prompt.arguments
+    ]
+    shape = {"name": prompt.name, "description": prompt.description, "arguments": arguments}
+    return _titled(shape, prompt.title, revision)
+
+
+# --- what it answers ------------------------------------------------------------------------------------------------
+
+
+def dress(result: Result, server: Server, revision: Revision) -> Object:
+    """A handler's result as the `result` member of a response."""
+    match result:
+        case ToolResult():
+            shape = _tool_result(result, revision)
+        case ResourceResult():
+            shape = _resource_result(result, revision)
+        case PromptResult():
+            shape = _prompt_result(result, revision)
+        case CompletionResult():
+            shape = _completion_result(result)
+        case ExtensionResult():
+            shape = dict(result.value)
+        case _ as never:
+            assert_never(never)
+    return complete(shape, server, revision)
+
+
+def complete(shape: Object, server: Server, revision: Revision) -> Object:
+    """What every result of the revision carries beside its own members."""
+    if revision.era is Era.LEGACY:
+        return shape
+    own = shape.get("_meta")  # an extension's result may be made from somebody else's JSON
+    meta = {**(own if isinstance(own, dict) else {}), _SERVER_INFO: server_info(server, revision)}
+    return {**shape, "resultType": "complete", "_meta": meta}
+
+
+def _cacheable(ttl_ms: int, scope: CacheScope) -> Object:
+    return {"ttlMs": ttl_ms, "cacheScope": scope.value}
+
+
+def _tool_result(result: ToolResult, revision: Revision) -> Object:
+    shape: Object = {"content": [_block(block, revision) for block in result.content], "isError": result.is_error}
+    if result.structured is not None and revision.titles:
+        shape["structuredContent"] = result.structured
+    if result.meta:
+        shape["_meta"] = dict(result.meta)
+    return shape
+
+
+def _block(block: Block, revision: Revision) -> Object:
+    match block:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image():
+            return {"type": "image", "data": block.data, "mimeType": block.mime_type}
+        case Audio():
+            if not revision.hints:
+                return _block(
+                    Text(f"[audio ({block.mime_type}) left out: {revision.name} has no audio content]"), revision
+                )
+            return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+        case ResourceLink():
+            if not revision.titles:
+                return _block(Text(f"[{block.name}: read the resource {block.uri}]"), revision)
+            link: Object = {"type": "resource_link", "uri": block.uri, "name": block.name}
+            return link | _present(description=block.description, mimeType=block.mime_type)
+        case _ as never:
+            assert_never(never)
+
+
+def _present(**members: str) -> Object:
+    return {name: value for name, value in members.items() if value}
+
+
+def _resource_result(result: ResourceResult, revision: Revision) -> Object:
+    contents = [{"uri": text.uri, "mimeType": text.mime_type, "text": text.text} for text in result.contents]
+    if revision.era is Era.LEGACY:
+        return {"contents": contents}
+    return {"contents": contents, **_cacheable(result.ttl_ms, result.cache_scope)}
+
+
+def _prompt_result(result: PromptResult, revision: Revision) -> Object:
+    messages = [
+        {"role": message.role.value, "content": _block(message.content, revision)} for message in result.messages
+    ]
+    return {"description": result.description, "messages": messages}
+
+
+def _completion_result(result: CompletionResult) -> Object:
+    values = list(result.values[:MAX_COMPLETIONS])
+    has_more = result.has_more or len(values) < len(result.values)
+    return {**result.extra, "completion": {"values": values, "total": result.total, "hasMore": has_more}}

@@ -1,0 +1,102 @@
+"""What the core hands to the application: one event a thing to do."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+Json = Any
+
+
+class Era(enum.Enum):
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Call:
+    """The handle of one call in flight. Two calls are never equal: wire ids belong to the peer and are reused.
+
+    `wants_progress`: the client gave a progress token. `meta` is the request's `_meta`, untouched.
+    """
+
+    id: str | int
+    method: str
+    revision: str
+    era: Era
+    wants_progress: bool
+    meta: Mapping[str, Json]
+
+
+@attrs.frozen(kw_only=True)
+class ToolCalled:
+    call: Call
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@attrs.frozen(kw_only=True)
+class ResourceRead:
+    call: Call
+    uri: str
+
+
+@attrs.frozen(kw_only=True)
+class PromptAsked:
+    call: Call
+    name: str
+    arguments: Mapping[str, str]
+
+
+class RefType(enum.Enum):
+    PROMPT = "ref/prompt"
+    RESOURCE = "ref/resource"
+
+
+@attrs.frozen(kw_only=True)
+class CompletionAsked:
+    """`ref` is the prompt's name or the resource template's URI; `value` what has been typed so far."""
+
+    call: Call
+    ref_type: RefType
+    ref: str
+    argument: str
+    value: str
+    context: Mapping[str, str]
+
+
+@attrs.frozen(kw_only=True)
+class ExtensionCalled:
+    """A method outside MCP; `params` is untouched, and {} if there were none."""
+
+    call: Call
+    params: Mapping[str, Json]
+
+
+@attrs.frozen(kw_only=True)
+class CallCancelled:
+    """The client withdrew the call. Nothing more may be sent for it, and `Connection` sees to that."""
+
+    call: Call
+    reason: str
+
+
+class Level(enum.Enum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+
+
+@attrs.frozen(kw_only=True)
+class Remark:
+    """Something for the log (a response nobody asked for, a request that came as a notification)."""
+
+    level: Level
+    text: str
+
+
+Work = ToolCalled | ResourceRead | PromptAsked | CompletionAsked | ExtensionCalled
+Event = Work | CallCancelled | Remark
