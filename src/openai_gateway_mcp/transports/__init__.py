@@ -1,0 +1,1 @@
+"""Where the bytes of a conversation come from and go to."""

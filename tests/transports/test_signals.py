@@ -1,0 +1,93 @@
+"""The first signal asks, the second ends; before and after a run the first one ends too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from tests.transports import process
+
+from openai_gateway_mcp.transports.signals import SIGNALS, Interruption
+
+EARLY = """
+import sys, time
+from openai_gateway_mcp.transports.signals import exit_at_once
+exit_at_once()
+assert "trio" not in sys.modules
+sys.stderr.write("ready\\n")
+sys.stderr.flush()
+time.sleep(60)
+"""
+
+
+class Ended(Exception):
+    """In the place of the end of the process."""
+
+
+class Record:
+    def __init__(self) -> None:
+        self.events: list[object] = []
+        self.interruption = Interruption(lambda: self.events.append("last act"), leave=self._leave)
+
+    def _leave(self, code: int) -> None:
+        self.events.append(code)
+        raise Ended
+
+
+@pytest.fixture
+def record() -> Iterator[Record]:
+    before = {signum: signal.getsignal(signum) for signum in (*SIGNALS, signal.SIGALRM)}
+    record = Record()
+    record.interruption.install()
+    yield record
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+def test_the_first_signal_asks_and_the_second_ends(record: Record) -> None:
+    with record.interruption.asking(lambda: record.events.append("asked")):
+        signal.raise_signal(signal.SIGINT)
+        assert record.events == ["asked"]
+        assert record.interruption.signum == signal.SIGINT
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGTERM)
+    assert record.events == ["asked", "last act", 143]
+
+
+def test_a_signal_that_changes_nothing_ends_the_process_in_time(record: Record) -> None:
+    with record.interruption.asking(lambda: record.events.append("asked")):
+        signal.raise_signal(signal.SIGINT)
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 1
+        with pytest.raises(Ended):
+            signal.raise_signal(signal.SIGALRM)
+    assert record.events == ["asked", "last act", 130]
+
+
+def test_a_signal_after_the_run_ends_the_process(record: Record) -> None:
+    with record.interruption.asking(lambda: record.events.append("asked")):
+        pass
+    with pytest.raises(Ended):
+        signal.raise_signal(signal.SIGTERM)
+    assert record.events == ["last act", 143]
+
+
+def test_where_there_is_no_timer_a_signal_still_asks(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as windows:
+        windows.delattr(signal, "setitimer")
+        with record.interruption.asking(lambda: record.events.append("asked")):
+            signal.raise_signal(signal.SIGINT)
+    assert record.events == ["asked"]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_imports_leaves_no_traceback(signum: int, code: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", EARLY], stderr=subprocess.PIPE, env=process.environment()) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline() == b"ready\n"
+        child.send_signal(signum)
+        assert child.wait(process.PATIENCE) == code
+        assert child.stderr.read() == b""
