@@ -1,0 +1,38 @@
+"""`openai-gateway-mcp`, also as `python -m openai_gateway_mcp`: serves stdio, or hands over to the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from openai_gateway_mcp.transports.signals import exit_at_once
+
+
+def main() -> None:
+    """Run this process. A wrong setting ends it with one line on stderr and status 2."""
+    exit_at_once()
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(argv: list[str]) -> int:
+    # Imported after the signals are taken care of: an impatient Ctrl-C during the imports leaves no traceback.
+    from openai_gateway.errors import ConfigError  # noqa: PLC0415 - see above
+    from openai_gateway_mcp.config import read  # noqa: PLC0415 - see above
+    from openai_gateway_mcp.quick import maybe_flags, refuse_keys  # noqa: PLC0415 - see above
+    from openai_gateway_mcp.serve import say, serve  # noqa: PLC0415 - see above
+    from openai_gateway_mcp.transports.descriptors import claim  # noqa: PLC0415 - see above
+
+    try:
+        refuse_keys(argv)
+        flags = maybe_flags(argv)
+        if flags is not None:
+            return serve(read(flags), claim())
+        from openai_gateway_mcp.cli import run  # noqa: PLC0415 - typer costs a sixth of a cold start
+
+        return run(argv)
+    except ConfigError as error:
+        say(str(error))
+        return 2
+
+
+if __name__ == "__main__":
+    main()

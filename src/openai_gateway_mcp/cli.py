@@ -1,0 +1,312 @@
+"""The command line of `openai-gateway-mcp`, for people: what it prints goes to stdout, what went wrong to stderr."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import select
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, TextIO
+
+import attrs
+import trio
+import typer
+
+from openai_gateway import Call, Chunk, GatewayError, Model, __version__
+from openai_gateway.errors import ConfigError
+from openai_gateway.log import set_up
+from openai_gateway.secret import Redactor
+from openai_gateway_mcp.config import SETTINGS, Settings, Sort, read
+from openai_gateway_mcp.doctor import Finding, Health, examine
+from openai_gateway_mcp.features.answer import Answer, End, finish_notice, show
+from openai_gateway_mcp.features.default_model import choose, with_names
+from openai_gateway_mcp.features.door import Door, open_door
+from openai_gateway_mcp.features.failures import explain
+from openai_gateway_mcp.features.settings import MAX_CHARACTERS
+from openai_gateway_mcp.features.tools.list_models import model_entry
+from openai_gateway_mcp.features.transcript import Transcript
+from openai_gateway_mcp.serve import say, serve
+from openai_gateway_mcp.transports.descriptors import claim
+
+STDIN_PATIENCE = 1.0  # seconds; what feeds a pipe was started together with us
+INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # they would show local variables
+    help="An MCP server that lets MCP clients ask any OpenAI-compatible API. Without a command it serves MCP on stdio.",
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command; the exit code, if typer does not exit with it by itself. Raises ConfigError."""
+    # The two signals ended the process at once so far; commands unwind, so that the provider is told.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return int(app(args=list(argv), prog_name="openai-gateway-mcp") or 0)
+
+
+# --- the settings as options ----------------------------------------------------------------------------------------
+
+Command = Callable[..., int | None]
+"""It takes `flags` last; what it returns is the exit code, None to go on to the command below it."""
+
+
+def with_settings(command: Command) -> Callable[..., None]:
+    """The command with every flag of the table as an option. `flags` has those given here and those of the root."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.name not in {"context", "flags"}]
+
+    @functools.wraps(command)
+    def wrapped(context: typer.Context, **values: Any) -> None:
+        said = {row.name: values.pop(row.name) for row in SETTINGS if row.flag}
+        flags = {name: "true" if text is True else text for name, text in said.items() if text not in (None, False)}
+        context.obj = {**(context.obj or {}), **flags}
+        if "context" in signature.parameters:
+            values["context"] = context
+        code = command(**values, flags=context.obj)
+        if code is not None:
+            raise typer.Exit(code)
+
+    parameters = [_CONTEXT, *own, *_options()]
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+    return wrapped
+
+
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
+
+def _options() -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            row.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if row.sort is Sort.SWITCH else None,
+            annotation=_option(row.flag, row.help, row.default, is_switch=row.sort is Sort.SWITCH),
+        )
+        for row in SETTINGS
+        if row.flag
+    ]
+
+
+def _option(flag: str, words: str, default: str, *, is_switch: bool) -> Any:
+    if is_switch:
+        return Annotated[bool, typer.Option(flag, help=words)]
+    shown = f"{words} [default: {default}]" if default else words
+    return Annotated[str | None, typer.Option(flag, help=shown, show_default=False)]
+
+
+# --- the commands ---------------------------------------------------------------------------------------------------
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"openai-gateway-mcp {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+@with_settings
+def root(*, context: typer.Context, version: _Version = False, flags: dict[str, str]) -> int | None:
+    del version  # its callback has answered
+    if context.invoked_subcommand is not None:
+        return None
+    return serve(read(flags), claim())
+
+
+@app.command("chat")
+@with_settings
+def chat(
+    *,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT", help="What to ask; what is piped in is added.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model to ask.", show_default=False)] = None,
+    flags: dict[str, str],
+) -> int:
+    """Ask a model; the answer is printed as it comes. Ctrl-C stops the provider too."""
+    settings = _people_settings(flags)
+    *said, last = words or ["-"]
+    wait = last == "-"
+    asked = " ".join(said if wait else [*said, last])
+    prompt = "\n\n".join(part for part in (asked, _piped(wait=wait)) if part)
+    if not prompt:
+        raise ConfigError("There is nothing to ask: give a prompt, or pipe one in.")
+    return _run(functools.partial(_with_door, settings, functools.partial(_chat, prompt=prompt, model=model)))
+
+
+@app.command("models")
+@with_settings
+def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
+    """List the models that can be asked."""
+    return _run(functools.partial(_with_door, _people_settings(flags), functools.partial(_models, as_json=as_json)))
+
+
+@app.command("doctor")
+@with_settings
+def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
+    """Check everything between the settings and an answer, and say how to mend what is wrong."""
+    settings = _people_settings(flags)
+    findings: list[Finding] = []
+    redactor = Redactor(settings.features.gateway.secrets)
+
+    def report(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            typer.echo(redactor.redact(_line(finding)))
+
+    code = _run(functools.partial(_examine, settings, report))
+    if as_json:
+        shown = [attrs.asdict(finding, value_serializer=_plain) for finding in findings]
+        typer.echo(json.dumps(redactor.redact_json(shown), indent=2))
+    return code or int(any(finding.health is Health.WRONG for finding in findings))
+
+
+def _people_settings(flags: dict[str, str]) -> Settings:
+    """The settings of a command; its warnings are said, and the log shows warnings unless more was asked for."""
+    settings = read(flags)
+    redactor = Redactor(settings.features.gateway.secrets)
+    # A person reads the answer on the same terminal: what the server logs at info would stand in its midst.
+    set_up("warn" if settings.log_level == "info" else settings.log_level, redactor)
+    for warning in settings.warnings:
+        say(f"warning: {redactor.redact(warning)}")
+    return settings
+
+
+def _piped(*, wait: bool) -> str:
+    """All of stdin, where it is no terminal. Unless told to wait, not where nothing comes from it."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    if not wait and not _has_something(sys.stdin):
+        say("stdin is open and nothing comes from it, so it is left out; end the prompt with - to wait for it.")
+        return ""
+    try:
+        return sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"stdin is not UTF-8 text (byte {error.start}); only text can be asked.") from None
+
+
+def _has_something(stdin: TextIO) -> bool:
+    """Whether bytes or the end are there. Programs that start others often leave them a pipe that nobody writes to."""
+    try:
+        descriptor = stdin.fileno()
+    except (OSError, ValueError):  # no file at all
+        return True
+    if sys.platform == "win32":  # select knows only sockets there
+        return True
+    return bool(select.select([descriptor], [], [], STDIN_PATIENCE)[0])
+
+
+def _run(main: Callable[[], Awaitable[int]]) -> int:
+    code = 0
+    try:
+        code = trio.run(main)
+    except* KeyboardInterrupt:
+        code = INTERRUPTED
+    return code
+
+
+async def _with_door(settings: Settings, act: Callable[[Door], Awaitable[int]]) -> int:
+    async with open_door(settings.features.gateway) as door:
+        try:
+            return await act(door)
+        except GatewayError as error:
+            say(explain(error, asked="the call"))
+            return 1
+
+
+async def _examine(settings: Settings, report: Callable[[Finding], None]) -> int:
+    await examine(settings.features.gateway, report)
+    return 0
+
+
+# --- chat -----------------------------------------------------------------------------------------------------------
+
+
+async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
+    choice = await choose(door, model)
+    if choice.note:
+        say(choice.note)
+    call = Call(model=choice.model, body={"messages": [{"role": "user", "content": prompt}]}, repair=True)
+    transcript = Transcript()
+    try:
+        async with (await door.gateway()).stream(call) as parts:
+            async for part in parts:
+                if isinstance(part, Chunk):
+                    typer.echo(_harmless(transcript.feed(part.json)), nl=False)
+    except GatewayError as error:
+        raise await with_names(door, error, model) from error
+    finally:
+        if transcript.characters:
+            typer.echo()
+    return _end_chat(choice.model, transcript)
+
+
+def _end_chat(model: str, transcript: Transcript) -> int:
+    if transcript.characters:
+        if notice := finish_notice(transcript.finish_reason):
+            say(notice)
+        return 0
+    answer = Answer(
+        model=model,
+        end=End.FINISHED,
+        reasoning=transcript.reasoning,
+        refusal=transcript.refusal,
+        finish_reason=transcript.finish_reason,
+    )
+    shown = show(answer, soft_deadline=None, max_characters=MAX_CHARACTERS)
+    say(shown.text)
+    return 1
+
+
+# A terminal obeys control characters, and a model may be talked into writing some. Tab and newline stay.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+def _harmless(text: str) -> str:
+    return text.translate(_CONTROL)
+
+
+# --- models and doctor ----------------------------------------------------------------------------------------------
+
+
+async def _models(door: Door, *, as_json: bool) -> int:
+    found = await door.models()
+    if as_json:
+        typer.echo(json.dumps([model_entry(model) for model in found], indent=2))
+        return 0
+    rows = [("MODEL", "OWNED BY", "CREATED"), *(_row(model) for model in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for name, owner, created in rows:
+        typer.echo(_harmless(f"{name:<{widths[0]}}  {owner:<{widths[1]}}  {created}".rstrip()))
+    return 0
+
+
+def _row(model: Model) -> tuple[str, str, str]:
+    try:
+        created = time.strftime("%Y-%m-%d", time.gmtime(model.created)) if model.created else ""
+    except (OverflowError, ValueError, OSError):  # a number that is no time
+        created = ""
+    return model.id, model.owned_by, created
+
+
+_MARKS = {Health.OK: "ok     ", Health.WARNING: "warning", Health.WRONG: "WRONG  "}
+
+
+def _line(finding: Finding) -> str:
+    mend = f"\n         → {finding.mend}" if finding.mend else ""
+    return f"{_MARKS[finding.health]}  {finding.about}: {finding.text}{mend}"
+
+
+def _plain(_instance: type, _field: Any, value: Any) -> Any:
+    return value.value if isinstance(value, Health) else value

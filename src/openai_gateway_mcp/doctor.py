@@ -1,0 +1,236 @@
+"""`doctor`: looks at everything between the settings and an answer, and says how to mend what is wrong."""
+
+from __future__ import annotations
+
+import enum
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from openai_gateway import GatewayError
+from openai_gateway import Settings as GatewaySettings
+from openai_gateway.routing.plan import Provider, RouteTable
+from openai_gateway_mcp.features.default_model import choose
+from openai_gateway_mcp.features.door import Opener, open_door
+from openai_gateway_mcp.features.failures import next_step
+
+_PATIENCE = 10.0  # seconds for one look at the network
+
+
+class Health(enum.Enum):
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One thing looked at: what is so, and what to do where that is no good. Neither shows a secret."""
+
+    health: Health
+    about: str
+    text: str
+    mend: str = ""
+
+
+class Probe(Protocol):
+    """The looks at the network below HTTP. Both raise OSError (ssl's errors are of its kind) with the reason."""
+
+    async def resolve(self, host: str, port: int) -> int:
+        """How many addresses the name has."""
+        ...
+
+    async def connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> str:
+        """Connect, with a TLS handshake where a context is given; the TLS version, or ""."""
+        ...
+
+
+class NetworkProbe:
+    """The looks as trio takes them."""
+
+    async def resolve(self, host: str, port: int) -> int:
+        return len({entry[4] for entry in await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)})
+
+    async def connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> str:
+        try:
+            stream = await trio.open_tcp_stream(host, port)
+        except OSError as error:
+            # trio sums up the attempts, one an address; the first reason says more than the sum.
+            raise _first_reason(error) from None
+        async with stream:
+            if tls is None:
+                return ""
+            secured = trio.SSLStream(stream, tls, server_hostname=host)
+            try:
+                await secured.do_handshake()
+            except trio.BrokenResourceError as broke:  # trio's wrapping of whatever ssl raised
+                raise broke.__cause__ if isinstance(broke.__cause__, OSError) else OSError("cut off") from None
+            return str(secured.version())
+
+
+def _first_reason(error: OSError) -> OSError:
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause if isinstance(cause, OSError) else error
+
+
+async def examine(
+    settings: GatewaySettings,
+    report: Callable[[Finding], None],
+    *,
+    probe: Probe | None = None,
+    opener: Opener | None = None,
+) -> None:
+    """Report each finding as it is made, in the order in which a call would meet what they are about."""
+    if not settings.table.rows:
+        text, mend = "No model can be asked.", settings.table.missing
+        report(Finding(health=Health.WRONG, about="configuration", text=text, mend=mend))
+        return
+    for warning in settings.warnings:
+        report(Finding(health=Health.WARNING, about="configuration", text=warning))
+    answers = [
+        await _examine_provider(settings, provider, report, probe or NetworkProbe(), opener)
+        for provider in settings.table.providers.values()
+    ]
+    if any(answers):
+        report(await _default_model(settings, opener))
+    elif all(provider.missing for provider in settings.table.providers.values()):
+        mend = "Set the key of a provider that is built (OPENAI_API_KEY, OPENROUTER_API_KEY), or GATEWAY_URL."
+        report(Finding(health=Health.WRONG, about="configuration", text="No provider can be asked.", mend=mend))
+
+
+async def _examine_provider(
+    settings: GatewaySettings,
+    provider: Provider,
+    report: Callable[[Finding], None],
+    probe: Probe,
+    opener: Opener | None,
+) -> bool:
+    """Whether the provider lists its models."""
+    for finding in _credentials(provider):
+        report(finding)
+    if provider.missing or not provider.base_url:
+        return not provider.missing
+    below = await _network(provider, probe)
+    for finding in below:
+        report(finding)
+    if any(finding.health is Health.WRONG for finding in below):
+        return False
+    listed = await _model_list(settings, provider, opener)
+    report(listed)
+    return listed.health is not Health.WRONG
+
+
+def _credentials(provider: Provider) -> list[Finding]:
+    about = f"provider {provider.name}"
+    if provider.missing:
+        return [Finding(health=Health.WARNING, about=about, text=provider.missing)]
+    if not provider.base_url:
+        return [Finding(health=Health.OK, about=about, text=f"built in (kind {provider.kind}); it needs no key")]
+    where = Finding(health=Health.OK, about=about, text=f"asked at {provider.base_url}")
+    if provider.api_key is None:
+        text, mend = "no key is set", f"If it wants one, set {_key_variable(provider)} (or the same with _FILE)."
+        return [where, Finding(health=Health.WARNING, about=about, text=text, mend=mend)]
+    return [where, Finding(health=Health.OK, about=about, text=f"its key comes from {provider.api_key.name}")]
+
+
+def _key_variable(provider: Provider) -> str:
+    return "GATEWAY_API_KEY" if provider.name == "gateway" else f"{provider.name.upper()}_API_KEY"
+
+
+async def _network(provider: Provider, probe: Probe) -> list[Finding]:
+    """Name and connection, each only where the one before it is well; behind a proxy both are the proxy's affair."""
+    url = urlsplit(provider.base_url)
+    if provider.proxy:
+        proxy = urlsplit(provider.proxy).hostname
+        return [Finding(health=Health.OK, about="proxy", text=f"{url.hostname} is reached through the proxy {proxy}")]
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    try:
+        with trio.fail_after(_PATIENCE):
+            count = await probe.resolve(host, port)
+    except (OSError, trio.TooSlowError) as error:
+        mend = "Check the spelling of the URL, the DNS, and a VPN it may need."
+        text = f"{host} has no address: {_reason(error)}"
+        return [Finding(health=Health.WRONG, about="DNS", text=text, mend=mend)]
+    found = Finding(health=Health.OK, about="DNS", text=f"{host} has {count} address(es)")
+    return [found, await _connection(provider, host, port, probe)]
+
+
+async def _connection(provider: Provider, host: str, port: int, probe: Probe) -> Finding:
+    is_https = provider.base_url.startswith("https:")
+    about = "TLS" if is_https else "connection"
+    try:
+        tls = _tls_context(provider) if is_https else None
+    except OSError as error:
+        mend = "Check SSL_CERT_FILE, or ca_bundle and client_cert of the configuration: PEM files that can be read."
+        text = f"the configured certificates cannot be used: {_reason(error)}"
+        return Finding(health=Health.WRONG, about=about, text=text, mend=mend)
+    try:
+        with trio.fail_after(_PATIENCE):
+            version = await probe.connect(host, port, tls)
+    except ssl.SSLError as error:
+        mend = "A company's own authority goes into SSL_CERT_FILE (or ca_bundle); also check this machine's clock."
+        return Finding(health=Health.WRONG, about=about, text=f"{host} is not trusted: {_reason(error)}", mend=mend)
+    except (OSError, trio.TooSlowError) as error:
+        mend = "Check that it runs, the port, and the firewall; behind a proxy set HTTPS_PROXY."
+        text = f"no connection to {host}:{port}: {_reason(error)}"
+        return Finding(health=Health.WRONG, about=about, text=text, mend=mend)
+    text = f"{host} is trusted ({version})" if is_https else f"{host}:{port} takes connections, without TLS"
+    return Finding(health=Health.OK, about=about, text=text)
+
+
+def _tls_context(provider: Provider) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=provider.ca_bundle)
+    if provider.client_cert:
+        context.load_cert_chain(provider.client_cert)
+    return context
+
+
+def _reason(error: OSError | trio.TooSlowError) -> str:
+    if isinstance(error, trio.TooSlowError):
+        return f"nothing came within {_PATIENCE:g} s"
+    return error.strerror or str(error) or type(error).__name__
+
+
+async def _model_list(settings: GatewaySettings, provider: Provider, opener: Opener | None) -> Finding:
+    """Each provider by itself: together one that answers would hide one that does not."""
+    rows = tuple(row for row in settings.table.rows if row.provider == provider.name)
+    alone = attrs.evolve(settings, table=RouteTable(providers={provider.name: provider}, rows=rows))
+    about = f"models of {provider.name}"
+    if not rows:
+        text, mend = "no model is asked of it", "Add a [[models]] entry that names it as its provider."
+        return Finding(health=Health.WARNING, about=about, text=text, mend=mend)
+    async with open_door(alone, opener=opener) as door:
+        began = trio.current_time()
+        try:
+            models = await door.models()
+        except GatewayError as error:
+            return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
+        milliseconds = round((trio.current_time() - began) * 1000)
+    text = f"{len(models)} listed in {milliseconds} ms"
+    if models:
+        return Finding(health=Health.OK, about=about, text=text)
+    mend = "The key may have no rights to any, or the URL may not be the API's."
+    return Finding(health=Health.WARNING, about=about, text=text, mend=mend)
+
+
+async def _default_model(settings: GatewaySettings, opener: Opener | None) -> Finding:
+    about = "default model"
+    async with open_door(settings, opener=opener) as door:
+        try:
+            listed = [model.id for model in await door.models()]
+        except GatewayError as error:  # it answered a moment ago
+            return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
+        choice = await choose(door, None)
+    if choice.model in listed:
+        return Finding(health=Health.OK, about=about, text=f"{choice.model} is served. {choice.note}".rstrip())
+    mend = f"Set DEFAULT_MODEL to one that is, such as {listed[0]}." if listed else "Set DEFAULT_MODEL."
+    is_set = "DEFAULT_MODEL" if settings.default_model_is_set else "DEFAULT_MODEL is not set, and its default"
+    return Finding(
+        health=Health.WRONG, about=about, text=f"{is_set} {choice.model} is not among the models listed", mend=mend
+    )

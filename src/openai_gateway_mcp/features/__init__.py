@@ -1,0 +1,1 @@
+"""What an MCP client sees; the one door between the two layers."""

@@ -1,0 +1,99 @@
+"""What is offered, and who answers what: a table from the core's events to the rooms beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from openai_gateway import GatewayError, __version__
+from openai_gateway_mcp.features.answer import prefixed
+from openai_gateway_mcp.features.completion import complete
+from openai_gateway_mcp.features.door import Door
+from openai_gateway_mcp.features.extensions import METHODS, answer_extension
+from openai_gateway_mcp.features.failures import error_meta, explain
+from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
+from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, read_resource
+from openai_gateway_mcp.features.settings import Settings
+from openai_gateway_mcp.features.tools import TOOLS
+from openai_gateway_mcp.features.tools.spec import Context, WrongArgument, failure, read_arguments
+from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, Fault
+from openai_gateway_mcp.protocol.events import (
+    CompletionAsked,
+    ExtensionCalled,
+    PromptAsked,
+    ResourceRead,
+    ToolCalled,
+    Work,
+)
+from openai_gateway_mcp.protocol.model import Result, Server, ToolResult
+from openai_gateway_mcp.transports.session import Reporter
+
+# Codex and Claude Code cut at 2,048 characters.
+INSTRUCTIONS = """\
+This server asks other AI models, of any provider, through an OpenAI-compatible gateway.
+
+- `chat` asks one model. Put everything the model needs into the prompt: it sees neither this conversation nor any file.
+- `compare_models` asks several models the same question and shows their answers side by side.
+- `list_models` tells which models there are. Use it before naming a model; without `model` the default one answers.
+
+Every call spends tokens of the user's account; `list_models` costs nothing. Long answers come back partial after \
+about a minute, with a notice that says so. An error says what failed and what to do next."""
+
+
+def describe(settings: Settings) -> Server:
+    """All that discovery and the lists show. It needs no key, no network and nothing slow to import."""
+    return Server(
+        name="openai-gateway-mcp",
+        title="OpenAI Gateway",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        tools=tuple(tool.describe() for name, tool in TOOLS.items() if name in settings.tools),
+        resources=RESOURCES,
+        resource_templates=TEMPLATES,
+        prompts=PROMPTS,
+        extensions=METHODS,
+    )
+
+
+class Application:
+    """Answers every call of a connection through one door."""
+
+    def __init__(self, settings: Settings, door: Door) -> None:
+        self._settings = settings
+        self._door = door
+        self._answers: dict[type[Any], Callable[[Any, Reporter], Awaitable[Result]]] = {
+            ToolCalled: self._call_tool,
+            ResourceRead: self._read_resource,
+            PromptAsked: self._fill_prompt,
+            CompletionAsked: self._complete,
+            ExtensionCalled: self._answer_extension,
+        }
+
+    async def handle(self, work: Work, reporter: Reporter) -> Result:
+        """The result of one call. Raises Fault or ResourceNotFound for what is to be a JSON-RPC error."""
+        return await self._answers[type(work)](work, reporter)
+
+    async def _call_tool(self, asked: ToolCalled, reporter: Reporter) -> ToolResult:
+        """What goes wrong upstream or in the arguments is a result to read; an unknown tool is a JSON-RPC error."""
+        tool = TOOLS.get(asked.name)
+        if tool is None or asked.name not in self._settings.tools:
+            raise Fault(INVALID_PARAMS, f"Unknown tool: {asked.name}. There are {', '.join(self._settings.tools)}.")
+        context = Context(door=self._door, settings=self._settings, call=asked.call, reporter=reporter)
+        try:
+            return await tool.handler(read_arguments(tool.args, asked.arguments), context)
+        except WrongArgument as error:
+            return failure(str(error))
+        except GatewayError as error:
+            return failure(explain(error, asked=asked.name), prefixed(error_meta(error)))
+
+    async def _read_resource(self, asked: ResourceRead, _reporter: Reporter) -> Result:
+        return await read_resource(asked.uri, self._door)
+
+    async def _fill_prompt(self, asked: PromptAsked, _reporter: Reporter) -> Result:
+        return fill_prompt(asked.name, asked.arguments)
+
+    async def _complete(self, asked: CompletionAsked, _reporter: Reporter) -> Result:
+        return await complete(asked, self._door)
+
+    async def _answer_extension(self, asked: ExtensionCalled, _reporter: Reporter) -> Result:
+        return await answer_extension(asked, self._door)

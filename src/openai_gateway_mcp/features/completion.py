@@ -1,0 +1,36 @@
+"""Completing what a person types: model names, wherever one is asked for."""
+
+from __future__ import annotations
+
+from openai_gateway import GatewayError
+from openai_gateway_mcp.features.door import Door
+from openai_gateway_mcp.features.failures import standard_fault
+from openai_gateway_mcp.features.model_names import ranked
+from openai_gateway_mcp.features.prompts import PROMPTS
+from openai_gateway_mcp.features.resources import TEMPLATES
+from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, Fault
+from openai_gateway_mcp.protocol.events import CompletionAsked, RefType
+from openai_gateway_mcp.protocol.model import CompletionResult
+
+_MOST = 100  # of one answer, by the specification
+
+# What can be completed, and which argument of it names a model.
+_ARGUMENTS: dict[tuple[RefType, str], str] = {
+    **{(RefType.PROMPT, prompt.name): "model" for prompt in PROMPTS},
+    **{(RefType.RESOURCE, template.uri_template): "id" for template in TEMPLATES},
+}
+
+
+async def complete(asked: CompletionAsked, door: Door) -> CompletionResult:
+    """Model names that match, best first; none for an argument that names no model. Raises Fault for an unknown ref."""
+    argument = _ARGUMENTS.get((asked.ref_type, asked.ref))
+    if argument is None:
+        raise Fault(INVALID_PARAMS, f"Unknown {asked.ref_type.value}: {asked.ref}")
+    if asked.argument != argument:
+        return CompletionResult(values=(), total=0, has_more=False)
+    try:
+        models = await door.models_at_once()
+    except GatewayError as error:
+        raise standard_fault(error) from error
+    names = [model.id for model in ranked(models, asked.value)]
+    return CompletionResult(values=tuple(names[:_MOST]), total=len(names), has_more=len(names) > _MOST)

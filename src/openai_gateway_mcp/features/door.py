@@ -1,0 +1,91 @@
+"""The one door between the layers: the gateway, opened when it is first needed and held by a task of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from openai_gateway import GatewayError, Model
+from openai_gateway import Settings as GatewaySettings
+
+if TYPE_CHECKING:
+    from openai_gateway import Gateway
+
+Opener = Callable[[GatewaySettings], AbstractAsyncContextManager["Gateway"]]
+"""`openai_gateway.open_gateway`, or the same over another transport than the network."""
+
+_ENGINE = ("openai_gateway.engine.gateway", "openai_gateway.wire.structure")
+"""What a first call needs and the opening handshake does not: together they cost more than all the rest of a start."""
+
+
+class Door:
+    """The way to the gateway. Opening it asks nothing of the network; nobody waits for it who does not call."""
+
+    def __init__(self, settings: GatewaySettings, nursery: trio.Nursery, *, opener: Opener | None = None) -> None:
+        """`nursery` owns the task that holds the gateway open."""
+        self.settings = settings
+        self._nursery = nursery
+        self._open = opener or _open_gateway
+        self._opening: trio.Event | None = None
+        self._gateway: Gateway | None = None
+
+    async def gateway(self) -> Gateway:
+        """The gateway, opened by the first caller; a caller that is cancelled meanwhile spoils it for no other."""
+        if self._opening is None:
+            self._opening = trio.Event()
+            self._nursery.start_soon(self._hold, self._opening)
+        await self._opening.wait()
+        assert self._gateway is not None  # noqa: S101 - tells mypy what the event means
+        return self._gateway
+
+    async def warm_up(self) -> None:
+        """Load what the first call needs, in a thread, so that no message waits for it. Harmless to call twice."""
+        if any(name not in sys.modules for name in _ENGINE):
+            await trio.to_thread.run_sync(_load_engine, abandon_on_cancel=True)
+
+    async def models(self) -> tuple[Model, ...]:
+        """The model list; asks the network only when none is known or the known one is old. Raises GatewayError."""
+        return await (await self.gateway()).models()
+
+    async def models_at_once(self) -> tuple[Model, ...]:
+        """The known list even when it is old, renewed behind the caller's back; the network only when none is known."""
+        known = (await self.gateway()).known_models()
+        if known is None:
+            return await self.models()
+        self._nursery.start_soon(self._renew_models)
+        return known
+
+    async def _renew_models(self) -> None:
+        with suppress(GatewayError):  # the old list serves on; whoever asks for the list itself is told
+            await self.models()
+
+    async def _hold(self, opened: trio.Event) -> None:
+        await self.warm_up()
+        async with self._open(self.settings) as self._gateway:
+            opened.set()
+            await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_door(settings: GatewaySettings, *, opener: Opener | None = None) -> AsyncIterator[Door]:
+    """A door with a nursery of its own, closed (and the gateway with it) at the end of the block."""
+    async with trio.open_nursery() as nursery:
+        yield Door(settings, nursery, opener=opener)
+        nursery.cancel_scope.cancel()
+
+
+def _open_gateway(settings: GatewaySettings) -> AbstractAsyncContextManager[Gateway]:
+    from openai_gateway import open_gateway  # noqa: PLC0415 - loads httpx, so not before a call
+
+    return open_gateway(settings)
+
+
+def _load_engine() -> None:
+    import importlib  # noqa: PLC0415 - only this thread needs it
+
+    for name in _ENGINE:
+        importlib.import_module(name)

@@ -1,0 +1,66 @@
+"""What has come of a streamed answer so far, gathered event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+Json = Any
+
+# DeepSeek, vLLM and llama.cpp say reasoning_content, OpenRouter and Ollama say reasoning.
+_REASONING_KEYS = ("reasoning_content", "reasoning")
+
+
+@attrs.define
+class Transcript:
+    """The first choice of a Chat Completions stream. `received` counts characters of every sort, reasoning included."""
+
+    received: int = 0
+    characters: int = 0
+    finish_reason: str | None = None
+    _text: list[str] = attrs.field(factory=list)
+    _reasoning: list[str] = attrs.field(factory=list)
+    _refusal: list[str] = attrs.field(factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    @property
+    def refusal(self) -> str:
+        return "".join(self._refusal)
+
+    def feed(self, event: Mapping[str, Json]) -> str:
+        """Take one event, and return the text it adds. What has another shape than Chat Completions is passed over."""
+        choice = _first_choice(event)
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+        delta = choice.get("delta")
+        if not isinstance(delta, Mapping):
+            return ""
+        self._take(self._refusal, delta.get("refusal"))
+        self._take(self._reasoning, next((delta[key] for key in _REASONING_KEYS if delta.get(key)), None))
+        piece = self._take(self._text, delta.get("content"))
+        self.characters += len(piece)
+        return piece
+
+    def _take(self, pieces: list[str], piece: Json) -> str:
+        if not isinstance(piece, str):
+            return ""
+        pieces.append(piece)
+        self.received += len(piece)
+        return piece
+
+
+def _first_choice(event: Mapping[str, Json]) -> Mapping[str, Json]:
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return {}
+    # A gateway may send the choices of n > 1 interleaved; we ask for one and show one.
+    return next((one for one in choices if isinstance(one, Mapping) and one.get("index", 0) == 0), {})

@@ -1,0 +1,67 @@
+"""Serving MCP on stdio: where the settings, the two layers and the wire are put together."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+from openai_gateway.log import set_up
+from openai_gateway.secret import Redactor
+from openai_gateway_mcp.config import Settings
+from openai_gateway_mcp.features.application import Application, describe
+from openai_gateway_mcp.features.door import open_door
+from openai_gateway_mcp.protocol.connection import Connection
+from openai_gateway_mcp.protocol.events import Level, Remark
+from openai_gateway_mcp.transports import stdio
+from openai_gateway_mcp.transports.descriptors import Kind, Wire
+from openai_gateway_mcp.transports.session import run_session
+from openai_gateway_mcp.transports.streams import Stream
+
+_LOG: Final = logging.getLogger("openai_gateway_mcp")  # trio imports logging anyway, so it costs a start nothing
+_LEVELS: Final[Mapping[Level, int]] = {
+    Level.DEBUG: logging.DEBUG,
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+}
+
+
+def serve(settings: Settings, wire: Wire) -> int:
+    """Serve one client over the claimed descriptors until it leaves; the exit code."""
+    set_up(settings.log_level, Redactor(settings.features.gateway.secrets))
+    for warning in settings.warnings:
+        _LOG.warning("%s", warning)
+    return stdio.run(wire, functools.partial(_converse, settings, wire), say=say)
+
+
+def say(text: str) -> None:
+    """A line to a person on stderr; where nobody reads that, the server goes on."""
+    try:
+        sys.stderr.write(f"openai-gateway-mcp: {text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # a closed pipe, a closed file
+        pass
+
+
+async def _converse(settings: Settings, wire: Wire, stream: Stream) -> None:
+    connection = Connection(
+        describe(settings.features),
+        max_message_bytes=settings.max_message_bytes,
+        max_in_flight=settings.max_in_flight,
+    )
+    async with open_door(settings.features.gateway) as door:
+        await run_session(
+            stream,
+            connection,
+            Application(settings.features, door).handle,
+            remark=_remark,
+            drain=settings.drain,
+            finish_all=wire.receive.kind is Kind.FILE,
+            after_first_answer=door.warm_up,
+        )
+
+
+def _remark(remark: Remark) -> None:
+    _LOG.log(_LEVELS[remark.level], "%s", remark.text)

@@ -1,0 +1,75 @@
+"""The door opens once, when it is needed, and for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock
+
+from openai_gateway import Gateway, Settings, open_gateway
+from openai_gateway_mcp.features.door import Door, open_door
+from tests.features.scripted import Upstream, settings_of
+
+SETTINGS = settings_of({}).gateway
+
+
+class Opening:
+    """An opener that takes its time and keeps count."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed = 0
+
+    @asynccontextmanager
+    async def __call__(self, settings: Settings) -> AsyncIterator[Gateway]:
+        self.opened += 1
+        await trio.sleep(5)
+        try:
+            async with open_gateway(settings, transport=Upstream()) as gateway:
+                yield gateway
+        finally:
+            self.closed += 1
+
+
+async def test_nothing_is_opened_before_it_is_needed(autojump_clock: MockClock) -> None:
+    opening = Opening()
+    async with open_door(SETTINGS, opener=opening):
+        await trio.sleep(10)
+    assert opening.opened == 0
+
+
+async def test_all_callers_share_one_gateway_which_is_closed_at_the_end(autojump_clock: MockClock) -> None:
+    opening = Opening()
+    got: list[Gateway] = []
+
+    async def ask(door: Door) -> None:
+        got.append(await door.gateway())
+
+    async with open_door(SETTINGS, opener=opening) as door:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, door)
+        await ask(door)
+        assert opening.closed == 0
+    assert len(set(got)) == 1
+    assert len(got) == 4
+    assert (opening.opened, opening.closed) == (1, 1)
+
+
+async def test_a_caller_that_is_cancelled_while_it_opens_spoils_it_for_no_other(autojump_clock: MockClock) -> None:
+    opening = Opening()
+    async with open_door(SETTINGS, opener=opening) as door:
+        with trio.move_on_after(1) as scope:
+            await door.gateway()
+        assert scope.cancelled_caught
+        with trio.fail_after(5):
+            await door.gateway()
+    assert opening.opened == 1
+
+
+async def test_warming_up_twice_is_harmless() -> None:
+    async with open_door(SETTINGS) as door:
+        await door.warm_up()
+        await door.warm_up()
