@@ -1,0 +1,107 @@
+"""Properties of whole conversations: any bytes, any cuts, and realistic traffic against the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from openai_gateway_mcp.protocol.connection import Connection
+from tests.fuzz.application import Act, Application, Limits, Opening
+from tests.fuzz.census import CENSUS
+from tests.fuzz.oracle import Oracle
+from tests.fuzz.traffic import GOOD, LIMITS, LINES, PLANS, SIZES, conversations, cut, encode, mutated
+
+PING = b'\n{"jsonrpc":"2.0","id":"are you there","method":"ping"}\n'
+PONG = ("result", "are you there")
+
+_BATCHING = {"jsonrpc": "2.0", "id": "first", "method": "initialize", "params": GOOD["initialize"][1]}
+_CALLS = [{"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": {"name": "chat"}} for id_ in range(5)]
+FULL_BATCH = b"\n".join(encode(value, ascii_only=True, spaced=False) for value in (_BATCHING, _CALLS))
+DOUBLED_IN_A_BATCH = (
+    encode(_BATCHING, ascii_only=True, spaced=False)
+    + b"""
+[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]
+"""
+)
+SOUP = st.lists(
+    st.one_of(
+        st.binary(max_size=20),
+        st.sampled_from(LINES),
+        st.sampled_from(
+            [b"{", b"}", b"[", b"]", b'"', b"\\", b"\n", b'"id":1', b'"method":"ping"', b'"jsonrpc":"2.0",']
+        ),
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+def check_that_it_goes_on(
+    data: bytes, limits: Limits, plan: Sequence[Act], opening: Opening = Connection
+) -> Application:
+    """Nothing is raised, all that goes out is JSON-RPC, and a ping afterwards is answered."""
+    application = Application(plan, limits, opening=opening)
+    application.run([data, PING])
+    assert PONG in application.said
+    return application
+
+
+def check_that_cuts_do_not_matter(
+    data: bytes, sizes: Sequence[int], limits: Limits, plan: Sequence[Act], opening: Opening = Connection
+) -> Application:
+    """Whole, byte by byte, and in these pieces: the same events, the same bytes out."""
+    runs = [Application(plan, limits, opening=opening) for _ in range(3)]
+    ways = ([data], [data[at : at + 1] for at in range(len(data))], cut(data, sizes))
+    for run, way in zip(runs, ways, strict=True):
+        run.run(way)
+    whole, *others = runs
+    for other in others:
+        assert other.sent == whole.sent
+        assert other.structure == whole.structure
+    return whole
+
+
+def check_against_the_oracle(
+    data: bytes, sizes: Sequence[int], limits: Limits, plan: Sequence[Act], opening: Opening = Connection
+) -> Application:
+    """Every message and every event is the one that the oracle tells, in its order."""
+    application = Application(plan, limits, opening=opening)
+    application.run(cut(data, sizes))
+    oracle = Oracle(plan, limits)
+    oracle.hear(data)
+    assert application.said == oracle.said
+    assert application.happened == oracle.happened
+    return application
+
+
+@given(data=st.one_of(st.binary(max_size=200), SOUP, mutated(conversations())), limits=LIMITS, plan=PLANS)
+def test_any_bytes_are_survived(data: bytes, limits: Limits, plan: list[Act]) -> None:
+    application = check_that_it_goes_on(data, limits, plan)
+    CENSUS.count("any bytes", application.said, application.happened)
+
+
+@given(data=st.one_of(conversations(), mutated(conversations()), SOUP), sizes=SIZES, limits=LIMITS, plan=PLANS)
+def test_cuts_do_not_matter(data: bytes, sizes: list[int], limits: Limits, plan: list[Act]) -> None:
+    application = check_that_cuts_do_not_matter(data, sizes, limits, plan)
+    CENSUS.count("cuts", application.said, application.happened)
+
+
+@given(data=conversations(), sizes=SIZES, limits=LIMITS, plan=PLANS)
+@example(data=FULL_BATCH, sizes=[], limits=Limits(max_in_flight=1, max_parked=1), plan=[Act.HOLD])
+@example(data=FULL_BATCH, sizes=[], limits=Limits(max_in_flight=1, max_parked_bytes=100), plan=[Act.HOLD])
+@example(data=DOUBLED_IN_A_BATCH, sizes=[], limits=Limits(), plan=[Act.HOLD])
+@example(data=b'{"jsonrpc":"2.0","id":9007199254740993.0,"method":"ping"}', sizes=[], limits=Limits(), plan=[Act.HOLD])
+def test_realistic_conversations_are_answered_as_the_oracle_says(
+    data: bytes, sizes: list[int], limits: Limits, plan: list[Act]
+) -> None:
+    application = check_against_the_oracle(data, sizes, limits, plan)
+    CENSUS.count("realistic", application.said, application.happened)
+
+
+@given(data=mutated(conversations()), sizes=SIZES, limits=LIMITS, plan=PLANS)
+def test_damaged_conversations_are_answered_as_the_oracle_says(
+    data: bytes, sizes: list[int], limits: Limits, plan: list[Act]
+) -> None:
+    application = check_against_the_oracle(data, sizes, limits, plan)
+    CENSUS.count("damaged", application.said, application.happened)
