@@ -1,0 +1,64 @@
+"""The clients' environments, installed once a run, and one recorded session for each client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.peers import fake_upstream, npm
+from tests.peers.peers import CLIENTS, INSPECTOR, NPM_PEERS, PYTHON_PEERS, Client
+from tests.peers.playing import Played, Runtime, play
+from tests.peers_upstream import installed
+from tests.peers_upstream.installed import Peer
+
+Rooms = Mapping[str, Path | str]
+
+
+@pytest.fixture(scope="session")
+def rooms() -> Rooms:
+    """For each peer's name where it was installed, or why it was not."""
+    pythons = installed.install_all([*PYTHON_PEERS, npm.NODE])
+    node = pythons[npm.NODE.name]
+    if isinstance(node, str):
+        return {**pythons, **dict.fromkeys((peer.name for peer in NPM_PEERS), f"there is no Node for it: {node}")}
+    return {**pythons, **npm.install_all(NPM_PEERS, node)}
+
+
+def _room(rooms: Rooms, peer: Peer) -> Path:
+    room = rooms[peer.name]
+    if isinstance(room, str):
+        installed.missing(peer, room)
+    return room
+
+
+def _runtime(rooms: Rooms, peer: Peer) -> Runtime:
+    room = _room(rooms, peer)
+    if peer in PYTHON_PEERS:
+        return Runtime(program=room, packages=room.parent)
+    return Runtime(program=npm.node_of(_room(rooms, npm.NODE)), packages=room)
+
+
+@pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: client.name)
+def client(request: pytest.FixtureRequest) -> Client:
+    """Each client in turn."""
+    chosen: Client = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def runtime(client: Client, rooms: Rooms) -> Runtime:
+    return _runtime(rooms, client.peer)
+
+
+@pytest.fixture(scope="module")
+def played(client: Client, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """A whole session with our server between the client and a fake upstream, recorded on the way."""
+    with fake_upstream.running() as upstream:
+        return play(client, runtime, tmp_path_factory.mktemp("session"), upstream=upstream)
+
+
+@pytest.fixture(scope="module")
+def inspector(rooms: Rooms) -> Runtime:
+    return _runtime(rooms, INSPECTOR)
