@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import httpx
@@ -34,10 +34,13 @@ class Events(httpx.AsyncByteStream):
     """A stream of server-sent events: a number sleeps, a dict is sent as JSON, FOREVER never ends."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        self.steps = steps
+        self.steps = iter(steps)
         self.closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
         for step in self.steps:
             if step is FOREVER:
                 await trio.sleep_forever()
@@ -45,7 +48,8 @@ class Events(httpx.AsyncByteStream):
                 await trio.sleep(step)
             else:
                 data = step if isinstance(step, str) else json.dumps(step)
-                yield f"data: {data}\n\n".encode()
+                return f"data: {data}\n\n".encode()
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self.closed = True
@@ -91,11 +95,13 @@ class Upstream(httpx.AsyncBaseTransport):
         self.acts = {name: act if isinstance(act, list) else [act] for name, act in acts.items()}
         self.bodies: list[dict[str, Json]] = []
         self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.streams: list[Events] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint()
         self.paths.append(request.url.path)
+        self.headers.append(dict(request.headers))
         name = "models"
         if request.method == "POST":
             self.bodies.append(json.loads(request.content))

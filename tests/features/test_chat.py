@@ -10,12 +10,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from openai_gateway_mcp.protocol.events import ToolCalled
 from tests.features.scripted import (
     CANARY,
     DONE,
     FOREVER,
     Upstream,
     Watcher,
+    a_call,
     answers,
     client_of,
     delta,
@@ -351,11 +353,16 @@ async def test_the_first_listed_model_answers_where_the_table_names_none(autojum
     assert "openrouter/vendor/one" in meta_of(result)["default_model_note"]
 
 
-async def test_a_trace_context_of_the_client_reaches_the_upstream_call(autojump_clock: MockClock) -> None:
-    from openai_gateway_mcp.features.tools.chat import traceparent
-
-    assert traceparent({"traceparent": "00-a-b-01"}) == "00-a-b-01"
-    assert traceparent({"traceparent": 5}) is None
+async def test_a_trace_context_of_the_client_reaches_the_upstream(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=says("ok"))
+    context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with client_of(upstream) as client:
+        for meta in ({"traceparent": context}, {"traceparent": 5}, {}):
+            event = ToolCalled(
+                call=a_call("tools/call", **meta), name="chat", arguments={"prompt": "hi", "model": "m1"}
+            )
+            await client.application.handle(event, Watcher())
+    assert [headers.get("traceparent") for headers in upstream.headers] == [context, None, None]
 
 
 async def test_cancelling_the_call_closes_the_upstream_stream(autojump_clock: MockClock) -> None:

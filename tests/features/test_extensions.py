@@ -82,6 +82,7 @@ async def test_other_parameters_are_passed_on_and_the_alias_is_translated(autoju
         seed=3,
         strange={"a": 1},
         stream=False,
+        api_key=None,
         _meta={},
     )
     assert upstream.bodies == [

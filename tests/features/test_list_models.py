@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+import trio
 from trio.testing import MockClock
 
 from openai_gateway_mcp.features.tools import TOOLS
 from openai_gateway_mcp.protocol.model import ToolResult
-from tests.features.scripted import CANARY, Upstream, client_of, lists, refuses, text_of
+from tests.features.scripted import CANARY, FOREVER, Upstream, client_of, lists, refuses, streams, text_of
 
 
 def page_of(result: ToolResult) -> dict[str, Any]:
@@ -98,6 +100,17 @@ async def test_wrong_arguments_say_what_is_accepted(autojump_clock: MockClock) -
     async with client_of(Upstream(models=lists("a"))) as client:
         assert '"concise" or "full"' in text_of(await client.call("list_models", detail="all"))
         assert "an integer 1 to 100" in text_of(await client.call("list_models", limit=101))
+
+
+async def test_a_list_that_does_not_come_is_given_up_at_the_soft_deadline(autojump_clock: MockClock) -> None:
+    environ = {"GATEWAY_URL": "https://gateway.example", "TIMEOUT": "600"}
+    silent = streams(FOREVER)
+    async with client_of(Upstream(models=silent), environ) as client:
+        began = trio.current_time()
+        result = await client.call("list_models")
+        assert trio.current_time() - began == pytest.approx(56)
+    assert result.is_error
+    assert "soft deadline of 55 s" in text_of(result)
 
 
 async def test_a_failing_gateway_is_an_error_text_without_structure(autojump_clock: MockClock) -> None:

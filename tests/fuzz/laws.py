@@ -39,13 +39,13 @@ def _sketch(message: Any) -> Sketch:
     assert set(message) in ({"jsonrpc", "id", "result"}, {"jsonrpc", "id", "error"})
     if "result" in message:
         assert isinstance(message["result"], dict)
-        assert isinstance(message["id"], (str, int))
+        assert type(message["id"]) in (str, int)
         return ("result", message["id"])
     error = message["error"]
     assert set(error) <= {"code", "message", "data"}
     assert isinstance(error["code"], int)
     assert isinstance(error["message"], str)
-    assert message["id"] is None or isinstance(message["id"], (str, int))
+    assert type(message["id"]) in (str, int, type(None))
     return ("error", message["id"], error["code"])
 
 

@@ -51,7 +51,6 @@ class Ledger:
     running: list[Asked] = attrs.field(factory=list)  # handed out, not finished
     listens: dict[Id, set[str]] = attrs.field(factory=dict)
     batches: list[Batch] = attrs.field(factory=list)
-    answered: int = 0
 
     def is_taken(self, id_: Id) -> bool:
         calls = [*self.waiting, *self.running]

@@ -202,7 +202,6 @@ class Conversations(RuleBasedStateMachine):
 
     def _note_answer(self, call: Asked, expected: tuple[str, Id, int | None]) -> None:
         call.is_answered = True
-        self.ledger.answered += 1
         if call.batch is not None:
             call.batch.expected.append(expected)
             call.batch.ids.add(call.id)

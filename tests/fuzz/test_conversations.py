@@ -18,13 +18,9 @@ PONG = ("result", "are you there")
 
 _BATCHING = {"jsonrpc": "2.0", "id": "first", "method": "initialize", "params": GOOD["initialize"][1]}
 _CALLS = [{"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": {"name": "chat"}} for id_ in range(5)]
-FULL_BATCH = b"\n".join(encode(value, ascii_only=True, spaced=False) for value in (_BATCHING, _CALLS))
-DOUBLED_IN_A_BATCH = (
-    encode(_BATCHING, ascii_only=True, spaced=False)
-    + b"""
-[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]
-"""
-)
+_OPENING = encode(_BATCHING, ascii_only=True, spaced=False) + b"\n"
+FULL_BATCH = _OPENING + encode(_CALLS, ascii_only=True, spaced=False)
+DOUBLED_IN_A_BATCH = _OPENING + b'[{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}]'
 SOUP = st.lists(
     st.one_of(
         st.binary(max_size=20),

@@ -47,6 +47,7 @@ def test_the_state_machine_finds_a_planted_fault(fault: type[Connection]) -> Non
         run_machine(fault)
 
 
+# A call that is cancelled there is finished in the same breath, so that its id is never kept.
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault is not KeepsIdsOfCancelled])
 def test_the_oracle_finds_a_planted_fault(fault: type[Connection]) -> None:
     with pytest.raises(AssertionError):

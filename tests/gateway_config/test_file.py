@@ -285,6 +285,10 @@ def test_a_file_without_models_says_what_it_lacks(tmp_path: Path) -> None:
     assert "has no [[models]]" in load(tmp_path, ECHO).table.missing
 
 
+def test_an_empty_file_says_what_it_lacks(tmp_path: Path) -> None:
+    assert "has no [[models]]" in load(tmp_path, "").table.missing
+
+
 def test_fallbacks_may_be_served_by_a_wildcard(tmp_path: Path) -> None:
     text = f'{ROW}fallbacks = ["any/thing"]\n[[models]]\nname = "any/*"\nprovider = "p"\nmodel = "*"\n'
     assert load(tmp_path, text).table.rows[1].model == "*"

@@ -59,7 +59,13 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def gateway(upstream: Upstream) -> dict[str, str]:
-    return {"GATEWAY_URL": f"{upstream.url}/v1", "GATEWAY_API_KEY": KEY}
+    """The upstream, and no clock of our server's own: when a caller leaves it, that is the client's doing."""
+    return {
+        "GATEWAY_URL": f"{upstream.url}/v1",
+        "GATEWAY_API_KEY": KEY,
+        "TIMEOUT": "600",
+        "SOFT_DEADLINE": "0",
+    }
 
 
 def play(client: Client, runtime: Runtime, room: Path, *, upstream: Upstream | None) -> Played:

@@ -113,7 +113,8 @@ def main() -> int:
     async def converse(stream: Stream) -> None:
         say(f"ready {wire.receive.kind.value} {wire.send.kind.value}")
         finish_all = wire.receive.kind is Kind.FILE
-        await run_session(stream, Connection(offering()), handle, remark=log, finish_all=finish_all)
+        async with trio.open_nursery(), trio.open_nursery():  # as an application has them around its session
+            await run_session(stream, Connection(offering()), handle, remark=log, finish_all=finish_all)
 
     return run(wire, converse, say=say)
 

@@ -118,13 +118,16 @@ async def test_a_listen_ends_at_once_while_calls_drain(autojump_clock: Clock, nu
 async def test_a_crash_while_the_session_ends_is_remarked_and_nothing_more(autojump_clock: Clock) -> None:
     conversation = Conversation()
 
+    async def crash_at_the_end() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("in the cleanup")
+
     async def crash_when_cancelled(text: str, reporter: Reporter) -> str:
         async with trio.open_nursery() as inner:
-            inner.start_soon(trio.sleep_forever)
-            try:
-                await conversation.wait_for_gate(text, reporter)
-            except trio.Cancelled as cancelled:
-                raise ValueError("in the cleanup") from cancelled
+            inner.start_soon(crash_at_the_end)
+            await conversation.wait_for_gate(text, reporter)
         return text
 
     conversation.script = crash_when_cancelled
@@ -291,6 +294,7 @@ async def test_a_chore_that_fails_is_remarked_and_the_conversation_goes_on(nurse
     for i in range(2):
         conversation.wire.send(ping(i))
         assert await conversation.wire.receive() == pong(i)
+    await trio.testing.wait_all_tasks_blocked()
     assert conversation.remarks[0].text.startswith("a background chore failed: ImportError at ")
     conversation.wire.close()
 

@@ -99,12 +99,8 @@ class _Reader:
 
     def _providers(self) -> None:
         providers = self.top.table("providers")
-        if providers is None:
-            return
-        for name in providers.content:
-            table = providers.table(name)
-            if table is not None:  # a table that holds the name; it is for the type checker
-                self.result.providers[name] = self._provider(name, table)
+        for name, table in () if providers is None else providers.children():
+            self.result.providers[name] = self._provider(name, table)
 
     def _provider(self, name: str, table: Table) -> Provider:
         table.only(_PROVIDER_KEYS)

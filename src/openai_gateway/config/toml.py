@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -145,7 +145,17 @@ class Table:
             return None
         if not isinstance(value, dict):
             raise self.wrong(key, "a table")
-        return Table(document=self.document, path=(*self.path, key), content=value)
+        return self._child(key, value)
+
+    def _child(self, key: str, content: Mapping[str, Any]) -> Table:
+        return Table(document=self.document, path=(*self.path, key), content=content)
+
+    def children(self) -> Iterator[tuple[str, Table]]:
+        """Each key of a table that holds nothing but tables."""
+        for key, value in self.content.items():
+            if not isinstance(value, dict):
+                raise self.wrong(key, "a table")
+            yield key, self._child(key, value)
 
     def tables(self, key: str) -> tuple[Table, ...]:
         """The tables of an array of tables (`[[key]]`)."""

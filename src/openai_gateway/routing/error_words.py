@@ -106,7 +106,7 @@ def _summary(body: bytes, redactor: Redactor) -> str:
     title = _TITLE.search(text)
     shown = _TAGS.sub(" ", title.group(1) if title else text)
     line = " ".join("".join(character if character.isprintable() else " " for character in shown).split())
-    # Once more: without the tags between them, two pieces may have become a secret.
+    # Once more: a key in <b> behind the word Bearer has the shape of one only without its tags.
     return _cut(redactor.redact(line), MAX_SUMMARY)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import trio
 
 from openai_gateway import GatewayError, __version__
 from openai_gateway_mcp.features.answer import prefixed
@@ -27,6 +30,9 @@ from openai_gateway_mcp.protocol.events import (
 )
 from openai_gateway_mcp.protocol.model import Result, Server, ToolResult
 from openai_gateway_mcp.transports.session import Reporter
+
+_GRACE = 1.0
+"""Seconds past the soft deadline for a tool to say by itself how far it got; the wait for the model list it cannot."""
 
 # Codex and Claude Code cut at 2,048 characters.
 INSTRUCTIONS = """\
@@ -79,12 +85,18 @@ class Application:
         if tool is None or asked.name not in self._settings.tools:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {asked.name}. There are {', '.join(self._settings.tools)}.")
         context = Context(door=self._door, settings=self._settings, call=asked.call, reporter=reporter)
-        try:
-            return await tool.handler(read_arguments(tool.args, asked.arguments), context)
-        except WrongArgument as error:
-            return failure(str(error))
-        except GatewayError as error:
-            return failure(explain(error, asked=asked.name), prefixed(error_meta(error)))
+        soft = self._settings.soft_deadline
+        with trio.CancelScope(deadline=math.inf if soft is None else trio.current_time() + soft + _GRACE):
+            try:
+                return await tool.handler(read_arguments(tool.args, asked.arguments), context)
+            except WrongArgument as error:
+                return failure(str(error))
+            except GatewayError as error:
+                return failure(explain(error, asked=asked.name), prefixed(error_meta(error)))
+        return failure(
+            f"{asked.name} failed: the gateway's model list did not come within the soft deadline of {soft:g} s. "
+            "Try again, or name a model; `openai-gateway-mcp doctor` finds the cause."
+        )
 
     async def _read_resource(self, asked: ResourceRead, _reporter: Reporter) -> Result:
         return await read_resource(asked.uri, self._door)

@@ -28,7 +28,7 @@ _REFUSED = {
     "base_url": "the upstream is configured at the server",
     "extra_headers": "headers are configured at the server",
 }
-_ENVELOPE = frozenset({"_meta", "prompt", "model", "stream", "maxTokens"})
+_ENVELOPE = frozenset({"_meta", "prompt", "model", "maxTokens"})
 
 
 async def answer_extension(asked: ExtensionCalled, door: Door) -> ExtensionResult:
@@ -70,10 +70,11 @@ METHODS = frozenset(_METHODS)
 def _body(params: Params) -> dict[str, Json]:
     """The OpenAI request: whatever stands beside the prompt goes along untouched."""
     for name, why in _REFUSED.items():
-        # False says what is so anyway; some clients write out every default.
-        if name in params and params[name] is not False:
+        # None and False say what is so anyway; some clients write out every default.
+        value = params.get(name)
+        if value is not None and value is not False:
             raise _invalid(f"{name} is not accepted: {why}")
-    body = {name: value for name, value in params.items() if name not in _ENVELOPE}
+    body = {name: value for name, value in params.items() if name not in _ENVELOPE and name not in _REFUSED}
     if "maxTokens" in params:
         if "max_completion_tokens" in params:
             raise _invalid("maxTokens and max_completion_tokens are one parameter: give one of them")

@@ -102,12 +102,17 @@ def run(wire: Wire, converse: Callable[[Stream], Awaitable[None]], *, say: Calla
     try:
         trio.run(_interruptible, wire, converse, interruption)
     except* StreamFailed as failures:
-        for failure in failures.exceptions:
-            say(str(failure))
+        say(_innermost(failures))
         has_failed = True
     finally:
         echo.restore()
     return int(has_failed) if interruption.signum is None else exit_code(interruption.signum)
+
+
+def _innermost(failures: ExceptionGroup[StreamFailed]) -> str:
+    """There is one stream, so there is one failure, in as many groups as the conversation has nurseries around it."""
+    failure = failures.exceptions[0]
+    return _innermost(failure) if isinstance(failure, ExceptionGroup) else str(failure)
 
 
 async def _interruptible(wire: Wire, converse: Callable[[Stream], Awaitable[None]], interruption: Interruption) -> None:

@@ -126,6 +126,7 @@ def test_a_missing_credential_says_what_to_set() -> None:
         (503, b"x\x00\x1b[31my", "x [31my", 502),
         (503, b"\xff\xfe", "\ufffd\ufffd", 502),
         (500, b"y" * 500, "y" * 200 + "…", 502),
+        (500, b"Bearer <b>unknown-key</b>", f"Bearer {MARK}", 502),
         (500, b'{"oops": 1}', '{"oops":1}', 502),
         (500, b'{"error": "just words"}', "just words", 502),
         (500, b"[]", "[]", 502),
