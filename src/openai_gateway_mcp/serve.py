@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from openai_gateway.log import set_up
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.config import Settings
 from openai_gateway_mcp.features.application import Application, describe
-from openai_gateway_mcp.features.door import open_door
+from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Level, Remark
 from openai_gateway_mcp.transports import stdio
@@ -59,8 +60,14 @@ async def _converse(settings: Settings, wire: Wire, stream: Stream) -> None:
             remark=_remark,
             drain=settings.drain,
             finish_all=wire.receive.kind is Kind.FILE,
-            after_first_answer=door.warm_up,
+            after_first_answer=functools.partial(_get_ready, door),
         )
+
+
+async def _get_ready(door: Door) -> None:
+    await door.warm_up()
+    gc.freeze()  # what the imports made stays: no later collection has to look at it
+    gc.enable()
 
 
 def _remark(remark: Remark) -> None:

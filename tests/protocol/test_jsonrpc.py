@@ -107,6 +107,21 @@ def test_a_whole_number_written_as_a_float_is_that_integer(play: Playbook, liter
     play >> b'{"jsonrpc":"2.0","id":%b,"method":"ping"}\n' % literal << response(id_, {})
 
 
+@pytest.mark.parametrize("literal", [b"9007199254740992.0", b"-9007199254740992.0", b"1e300"])
+def test_a_float_that_may_have_lost_digits_is_no_id(play: Playbook, literal: bytes) -> None:
+    play >> b'{"jsonrpc":"2.0","id":9007199254740991.0,"method":"ping"}\n' << response(2**53 - 1, {})
+    play >> b'{"jsonrpc":"2.0","id":%b,"method":"ping"}\n' % literal << failure(None, -32600, "id")
+
+
+@pytest.mark.parametrize("place", ["envelope", "entry"])
+def test_a_duplicate_key_spoils_a_batch_as_a_whole(play: Playbook, place: str) -> None:
+    play >> request(0, "initialize", protocolVersion="2025-03-26")
+    play.result(0)
+    entry = b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}'
+    line = b"[%b]" % entry if place == "entry" else entry
+    play >> line + b"\n" << failure(None, -32700, "Duplicate key")
+
+
 def test_the_ids_1_and_string_1_are_two_calls(play: Playbook) -> None:
     play >> request(1, "tools/call", name="chat") << handed(ToolCalled, 1)
     play >> request("1", "tools/call", name="chat") << handed(ToolCalled, "1")

@@ -88,6 +88,21 @@ async def test_the_end_of_a_file_lets_every_call_finish(autojump_clock: Clock) -
     assert conversation.wire.unread() == [answer(id_, "x") for id_ in ids]
 
 
+async def test_a_file_with_more_calls_than_may_wait_loses_none(autojump_clock: Clock) -> None:
+    conversation = Conversation(max_in_flight=1)
+
+    async def take_a_second(text: str, _: Reporter) -> str:
+        await trio.sleep(1)
+        return text
+
+    conversation.script = take_a_second
+    ids = [conversation.call("x") for _ in range(5_000)]
+    conversation.wire.close()
+    await conversation.run(finish_all=True)
+
+    assert conversation.wire.unread() == [answer(id_, "x") for id_ in ids]
+
+
 async def test_what_a_file_asked_is_written_however_slow_the_reader_is(
     autojump_clock: Clock, nursery: trio.Nursery
 ) -> None:

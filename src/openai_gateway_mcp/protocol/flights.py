@@ -72,6 +72,7 @@ class Flights:
         self._max_parked = max_parked
         self._max_parked_bytes = max_parked_bytes
         self._holders: dict[Id, Holder] = {}  # whose id is taken: an answer to it is still to come
+        self._listens: dict[Id, Listen] = {}  # those among them
         self._started: dict[Call, Flight] = {}  # handed out and not yet finished, cancelled ones included
         self._parked: dict[Flight, None] = {}  # in order; a dict, so that a cancel removes one in constant time
         self._parked_bytes = 0
@@ -90,14 +91,17 @@ class Flights:
     def hold(self, id_: Id, holder: Holder) -> None:
         """Take an id until `release`."""
         self._holders[id_] = holder
+        if isinstance(holder, Listen):
+            self._listens[id_] = holder
 
     def release(self, id_: Id) -> None:
         """Its answer is out, or never comes: the peer may use the id again."""
         del self._holders[id_]
+        self._listens.pop(id_, None)
 
     def listens(self) -> list[Listen]:
         """The open listens, oldest first."""
-        return [holder for holder in self._holders.values() if isinstance(holder, Listen)]
+        return list(self._listens.values())
 
     def has_room_for(self, size: int) -> bool:
         """Whether one more call of so many bytes may run or wait. (A batch parks all its calls before one starts.)"""

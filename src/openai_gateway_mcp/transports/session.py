@@ -21,6 +21,10 @@ from openai_gateway_mcp.transports.streams import Stream, StreamFailed
 DRAIN: Final = 0.5
 FAREWELL: Final = 0.25
 
+# How many calls a file is read ahead of its answers: nobody waits at its other end, and past the core's limit on waiting
+# calls (4,096; one read holds some 1,200) a call would be refused.
+READ_AHEAD: Final = 1_024
+
 # "Receivers SHOULD implement rate limiting" (MCP, progress): seconds between two reports of one call.
 PROGRESS_INTERVAL: Final = 0.5
 
@@ -85,6 +89,7 @@ class _Session:
         self._patience = patience  # seconds for the calls, and then for what is unsent, after the end of the input
         self._life = trio.CancelScope()
         self._scopes: dict[Call, trio.CancelScope] = {}
+        self._call_ended = trio.lowlevel.ParkingLot()
         self._is_withdrawn = False
         self.outbox = Outbox(connection.data_to_send, stream, on_gone=self._life.cancel)
         self.failure: OSError | None = None  # of reading
@@ -119,6 +124,8 @@ class _Session:
             self.outbox.flush()
             if self.outbox.is_full:
                 await self._room_or_hangup()
+            while math.isinf(self._patience) and self._connection.calls_in_flight > READ_AHEAD:
+                await self._call_ended.park()
         self._connection.receive_data(b"")
         self._take_events(calls)
         self.outbox.flush()
@@ -171,6 +178,7 @@ class _Session:
             del self._scopes[call]
             self._connection.finished(call)
             self._take_events(calls)
+            self._call_ended.unpark_all()
             if self._connection.calls_in_flight:
                 self.outbox.flush_soon()
             else:
