@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 
-from openai_gateway_mcp.transports.signals import exit_at_once
+from openai_gateway_mcp.transports.signals import exit_at_once, leave
 
 
 def main() -> None:
     """Run this process. A wrong setting ends it with one line on stderr and status 2."""
-    # Imports make little garbage and many objects: collecting meanwhile costs a start 4 to 6 %. serve and cli turn it on.
+    # Imports make many objects and little garbage: collecting costs a start 4 to 6 %. serve and cli turn it on again.
     gc.disable()
     exit_at_once()
     sys.exit(_run(sys.argv[1:]))
@@ -28,7 +28,7 @@ def _run(argv: list[str]) -> int:
         refuse_keys(argv)
         flags = maybe_flags(argv)
         if flags is not None:
-            return serve(read(flags), claim())
+            leave(serve(read(flags), claim()))
         from openai_gateway_mcp.cli import run  # noqa: PLC0415 - typer costs a sixth of a cold start
 
         return run(argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import select
@@ -45,6 +46,7 @@ app = typer.Typer(
 
 def run(argv: Sequence[str]) -> int:
     """Run a command; the exit code, if typer does not exit with it by itself. Raises ConfigError."""
+    gc.enable()
     # The two signals ended the process at once so far; commands unwind, so that the provider is told.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
