@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--peers", action="store_true", help="run the tests with real clients and upstreams, and only these"
     )
+    parser.addoption(
+        "--save-corpus", action="store_true", help="with --peers: keep what the clients sent in tests/corpus"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ from tests.peers_upstream import installed
 from tests.peers_upstream.installed import Peer
 
 Rooms = Mapping[str, Path | str]
+CORPUS = Path(__file__).parent.parent / "corpus"
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +54,23 @@ def runtime(client: Client, rooms: Rooms) -> Runtime:
 
 
 @pytest.fixture(scope="module")
-def played(client: Client, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Played:
+def played(
+    client: Client, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Played:
     """A whole session with our server between the client and a fake upstream, recorded on the way."""
     with fake_upstream.running() as upstream:
-        return play(client, runtime, tmp_path_factory.mktemp("session"), upstream=upstream)
+        result = play(client, runtime, tmp_path_factory.mktemp("session"), upstream=upstream)
+    if pytestconfig.getoption("--save-corpus"):
+        save(client, result)
+    return result
+
+
+def save(client: Client, result: Played) -> None:
+    """Keeps the client's lines, for the in-process suite to play again; a twin's beside them."""
+    for session, suffix in zip(result.sessions, ("", "-twin"), strict=False):
+        lines = session.client_lines()
+        if lines:
+            (CORPUS / f"{client.name}{suffix}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 @pytest.fixture(scope="module")

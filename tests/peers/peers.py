@@ -10,7 +10,7 @@ from tests.peers_upstream.installed import Peer
 
 MCP_2: Final = Peer(name="mcp-2", requirements=("mcp==2.3.0",))
 MCP_1_30: Final = Peer(name="mcp-1.30", requirements=("mcp==1.30.0",))
-# The old ones read their messages with a pydantic that newer ones broke.
+# Newer releases of pydantic refuse the models of the three old ones.
 MCP_1_12: Final = Peer(name="mcp-1.12", requirements=("mcp==1.12.4", "pydantic<2.12"))
 MCP_1_9: Final = Peer(name="mcp-1.9", requirements=("mcp==1.9.4", "pydantic<2.12"))
 MCP_1_6: Final = Peer(name="mcp-1.6", requirements=("mcp==1.6.0", "pydantic<2.12"))

@@ -352,11 +352,8 @@ class Connection:
     def _settle(self, flight: Flight, reply: bytes) -> None:
         flight.state = State.ANSWERED
         self._flights.release(flight.id)
-        if flight.batch is None:
-            self._emit(reply)
-        else:
-            self._reply(reply, flight.batch, flight.id)
-            self._no_longer_awaited(flight)
+        self._reply(reply, flight.batch, flight.id)
+        self._no_longer_awaited(flight)
 
     def _reply(self, reply: bytes, batch: BatchReply | None, id_: Id | None = None) -> None:
         """Send a response, or put it into its batch, where its id stays taken until the array goes out."""
