@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +38,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        import hmac  # noqa: PLC0415 - it loads OpenSSL, and every start imports this file
+
         return hmac.compare_digest(_octets(self._value), _octets(other._value))
 
     # By identity: a hash of the value would be a fast oracle for guesses. Equal secrets may hash apart, so sets and
@@ -148,22 +149,20 @@ def _cut(text: str, spans: list[tuple[int, int]]) -> str:
 _WORD: Final = r"(?!\[redacted\])[^\s\"'`,;&<>\\]+"
 
 # needle: a lower-case piece that must be there before the pattern is tried; a search for it costs next to nothing.
-_SHAPES: Final = tuple(
-    (needle, re.compile(pattern))
-    for needle, pattern in (
-        *(
-            (prefix.lower(), rf"(?<![A-Za-z0-9]){prefix}(?:[A-Za-z0-9_*\-]|\.(?=[\w.*])|…){{8,}}()")
-            for prefix in ("sk-", "ogw_", "gsk_", "xai-", "hf_", "AIza", "pplx-", "nvapi-", "ghp_", "eyJ")
-        ),
-        # The words are what sentences about the scheme go on with ("using Bearer auth").
-        ("bearer", rf"(?i)(\bbearer(?:\s|%20|\+)+)(?!(?:auth|authentication|token|tokens|scheme|header)\b){_WORD}"),
-        ("key", rf"(?i)(\bapi[-_ ]?key\\?[\"']?\s*[:=]\s*\\?[\"']?(?!\s)){_WORD}"),
-        (
-            "authorization",
-            rf"(?i)(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:basic\s+)?)(?!bearer\b|basic\b){_WORD}",
-        ),
-        ("@", r"((?<=:)//)[^/\s@\"'<>]+(?=@)()"),
-    )
+# pattern: compiled (and kept by `re`) when it is first needed, which at most starts none is.
+_SHAPES: Final = (
+    *(
+        (prefix.lower(), rf"(?<![A-Za-z0-9]){prefix}(?:[A-Za-z0-9_*\-]|\.(?=[\w.*])|…){{8,}}()")
+        for prefix in ("sk-", "ogw_", "gsk_", "xai-", "hf_", "AIza", "pplx-", "nvapi-", "ghp_", "eyJ")
+    ),
+    # The words are what sentences about the scheme go on with ("using Bearer auth").
+    ("bearer", rf"(?i)(\bbearer(?:\s|%20|\+)+)(?!(?:auth|authentication|token|tokens|scheme|header)\b){_WORD}"),
+    ("key", rf"(?i)(\bapi[-_ ]?key\\?[\"']?\s*[:=]\s*\\?[\"']?(?!\s)){_WORD}"),
+    (
+        "authorization",
+        rf"(?i)(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:basic\s+)?)(?!bearer\b|basic\b){_WORD}",
+    ),
+    ("@", r"((?<=:)//)[^/\s@\"'<>]+(?=@)()"),
 )
 
 
@@ -171,5 +170,5 @@ def _strike_shapes(text: str) -> str:
     folded = text.lower()
     for needle, pattern in _SHAPES:
         if needle in folded:
-            text = pattern.sub(lambda match: f"{match.group(1)}{MARK}", text)
+            text = re.sub(pattern, lambda match: f"{match.group(1)}{MARK}", text)
     return text
