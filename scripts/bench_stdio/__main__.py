@@ -36,7 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"how many; {ROUNDS} if not said")
     parser.add_argument("--only", nargs="+", choices=NAMES, help="these beside the floor")
     asked = parser.parse_args()
-    asked.rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
+    asked.rounds = max(2, asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS))  # two make a spread
     return asked
 
 

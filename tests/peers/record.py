@@ -35,9 +35,9 @@ class Session:
 
     @property
     def exit_code(self) -> int | None:
-        """What a shell would see, 128 + N for signal N; None if the client killed the tee too."""
+        """What the server returned, or minus the signal that ended it; None if the client killed the tee too."""
         code: int | None = self.rows[-1].get("exit")
-        return code if code is None or code >= 0 else 128 - code
+        return code
 
     def client_lines(self) -> list[str]:
         return [row["line"] for row in self.rows if row.get("from") == "client"]

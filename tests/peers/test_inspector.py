@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import pytest
 
+from tests.installed import ambient
 from tests.peers import fake_upstream
 from tests.peers.fake_upstream import Kind
 from tests.peers.playing import Runtime, command, environment, gateway
 from tests.peers.record import read_sessions
-from tests.peers_upstream.installed import ambient
 
 # The first test waits for the installations, which have their own bound.
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]

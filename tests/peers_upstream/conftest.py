@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.peers_upstream import installed, upstreams
-from tests.peers_upstream.installed import LITELLM, LLAMA_CPP, Peer
+from tests import installed
+from tests.installed import LITELLM, LLAMA_CPP, Peer
+from tests.peers_upstream import upstreams
 from tests.peers_upstream.upstreams import NotStarted, Upstream
 
 

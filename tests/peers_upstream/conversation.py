@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import trio
-from tests.peers_upstream.installed import ambient
+from tests.installed import ambient
 
 Json = Any
 ANSWER_SECONDS = 30

@@ -18,6 +18,7 @@ async def slots_become_idle(llama_cpp: Upstream) -> None:
 
 async def work_stops(upstream: Upstream, llama_cpp: Upstream) -> None:
     """Returns when the model behind `upstream` has stopped; at once where a hang-up does not get that far."""
+    await trio.lowlevel.checkpoint()
     if upstream.stops:
         await slots_become_idle(llama_cpp)
 

@@ -11,7 +11,7 @@ from tests.peers_upstream.test_upstreams import SENTENCE
 from tests.peers_upstream.upstreams import SLOTS, Upstream
 from tests.peers_upstream.ways import EMBEDDED, REMOTE, WAYS, Way
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]
 
 Json = Any
 MODERN = {

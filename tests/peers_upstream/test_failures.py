@@ -14,7 +14,7 @@ from tests.peers_upstream.upstreams import SLOTS, Upstream
 from tests.peers_upstream.ways import REMOTE, Way
 from tests.peers_upstream.wiretap import Wiretap, tapped
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]
 
 Json = Any
 WRONG_KEY = "sk-wrong-canary-9e8d7c6b5a4f"
@@ -108,7 +108,7 @@ async def test_a_call_waiting_for_a_busy_upstream_is_cancelled_before_its_first_
 
 
 async def test_a_cancelled_extension_call_hangs_up_too(upstream: Upstream, tap: Wiretap) -> None:
-    """Neither upstream sees that a client of a whole answer is gone: the answer has an end, and our side is asserted."""
+    """Neither upstream sees that the client of a whole answer is gone: so it has an end, and our side is asserted."""
     async with conversation(env=REMOTE.env(upstream, url=tap.url)) as talk:
         asked = {"prompt": "Go on forever", "model": "tiny", "max_tokens": 4000}
         call = await talk.send("completion/complete", asked)

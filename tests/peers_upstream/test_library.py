@@ -15,7 +15,7 @@ from tests.peers_upstream.wiretap import tapped
 from openai_gateway import Call, Chunk, Finished, Gateway, GatewayError, Kind, open_gateway
 from openai_gateway import config as gateway_config
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]
 
 
 def settings_for(upstream: Upstream, *, key: str = "", url: str = "") -> gateway_config.Settings:

@@ -8,7 +8,7 @@ import trio
 from tests.peers_upstream.upstreams import Upstream
 from tests.peers_upstream.wiretap import tapped
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]
 
 SENTENCE = "Hello, I am a tiny model ✓"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 import httpx
-from tests.peers_upstream.installed import ambient
+from tests.installed import ambient
 
 HERE = Path(__file__).parent
 START_SECONDS = 90  # LiteLLM's first start on two busy cores; a later one takes a few seconds

@@ -22,7 +22,7 @@ DRAIN: Final = 0.5
 FAREWELL: Final = 0.25
 
 # How many calls a file is read ahead of its answers: nobody waits at its other end, and past the core's limit on
-# waiting calls (4,096; one read holds some 1,200) a call would be refused.
+# waiting calls (4,096; one read holds some 300) a call would be refused.
 READ_AHEAD: Final = 1_024
 
 # "Receivers SHOULD implement rate limiting" (MCP, progress): seconds between two reports of one call.

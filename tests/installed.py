@@ -1,4 +1,4 @@
-"""Environments of their own for the upstreams, made once in `.cache/peers/` and kept."""
+"""Environments of their own for the peers of --peers, made once in `.cache/peers/` and kept."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import NoReturn
 import attrs
 import pytest
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "peers"
-INSTALL_SECONDS = 240
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "peers"
+INSTALL_SECONDS = 420
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,7 @@ def ambient(*names: str) -> dict[str, str]:
 
 def missing(peer: Peer, why: str) -> NoReturn:
     """One loud line: a failure in CI, a skip elsewhere."""
-    line = f"PEER MISSING: {peer.name} could not be had: {why}"
+    line = f"PEER MISSING: {peer.name} could not be had: {' '.join(why.split())}"
     if is_ci():
         pytest.fail(line, pytrace=False)
     pytest.skip(line)
