@@ -69,7 +69,7 @@ FIELDS: Final = (
     Field("2025-03-26", "tools/*/annotations"),
     Field("2025-03-26", "content/*/type", "audio"),
     Field("2025-03-26", "messages/*/content/type", "audio"),
-    Field("2025-03-26", "message"),  # of a progress report
+    Field("2025-03-26", "params/message"),  # of a progress report
     Field("2025-03-26", "capabilities/completions"),
     Field("2025-06-18", "tools/*/outputSchema"),
     Field("2025-06-18", "structuredContent"),
@@ -130,7 +130,7 @@ def _in_notification(revision: str, name: str, message: dict[str, Json]) -> Iter
         return
     yield from _unlike(model, message)
     params = message.get("params", {})
-    yield from _too_young(revision, params)
+    yield from _too_young(revision, message)
     if revision in MODERN and name in TAGGED and SUBSCRIPTION not in params.get("_meta", {}):
         yield f"it belongs to a subscription and says not to which: no {SUBSCRIPTION}"
 

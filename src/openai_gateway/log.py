@@ -32,6 +32,11 @@ def set_up(level: str, redactor: Redactor, stream: TextIO | None = None) -> None
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def harmless(text: str) -> str:
+    """The text with its control characters spelled out: a terminal obeys them, and whoever wrote it may mean harm."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         """Nothing: a log line that nobody takes must not end the server, and the report of it may hold the secret."""
@@ -45,9 +50,7 @@ class _Formatter(logging.Formatter):
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        text = self._redactor.redact(super().format(record))
-        # A terminal obeys control characters, and what an upstream said may hold them.
-        return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+        return harmless(self._redactor.redact(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
         """One line: a line break in a message would let a peer write log lines of its own."""

@@ -19,6 +19,7 @@ def main() -> None:
 def _run(argv: list[str]) -> int:
     # Imported after the signals are taken care of: an impatient Ctrl-C during the imports leaves no traceback.
     from openai_gateway.errors import ConfigError  # noqa: PLC0415 - see above
+    from openai_gateway.secret import Redactor  # noqa: PLC0415 - see above
     from openai_gateway_mcp.config import read  # noqa: PLC0415 - see above
     from openai_gateway_mcp.quick import maybe_flags, refuse_keys  # noqa: PLC0415 - see above
     from openai_gateway_mcp.serve import say, serve  # noqa: PLC0415 - see above
@@ -33,7 +34,7 @@ def _run(argv: list[str]) -> int:
 
         return run(argv)
     except ConfigError as error:
-        say(str(error))
+        say(Redactor().redact(str(error)))  # it quotes a wrong value, and that may be a key that missed its variable
         return 2
 
 

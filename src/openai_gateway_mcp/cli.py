@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import inspect
@@ -19,7 +20,7 @@ import typer
 
 from openai_gateway import Call, Chunk, GatewayError, Model, __version__
 from openai_gateway.errors import ConfigError
-from openai_gateway.log import set_up
+from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.config import SETTINGS, Settings, Sort, read
 from openai_gateway_mcp.doctor import Finding, Health, examine
@@ -158,14 +159,14 @@ def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
 @with_settings
 def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     """Check everything between the settings and an answer, and say how to mend what is wrong."""
-    settings = _people_settings(flags)
+    settings = _people_settings(flags, reports_itself=True)
     findings: list[Finding] = []
     redactor = Redactor(settings.features.gateway.secrets)
 
     def report(finding: Finding) -> None:
         findings.append(finding)
         if not as_json:
-            typer.echo(redactor.redact(_line(finding)))
+            typer.echo(harmless(redactor.redact(_line(finding))))
 
     code = _run(functools.partial(_examine, settings, report))
     if as_json:
@@ -174,13 +175,14 @@ def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     return code or int(any(finding.health is Health.WRONG for finding in findings))
 
 
-def _people_settings(flags: dict[str, str]) -> Settings:
-    """The settings of a command; its warnings are said, and the log shows warnings unless more was asked for."""
+def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> Settings:
+    """The settings of a command; warnings are said and logged, unless it `reports_itself` what they are about."""
     settings = read(flags)
     redactor = Redactor(settings.features.gateway.secrets)
     # A person reads the answer on the same terminal: what the server logs at info would stand in its midst.
-    set_up("warn" if settings.log_level == "info" else settings.log_level, redactor)
-    for warning in settings.warnings:
+    level = "error" if reports_itself else "warn"
+    set_up(level if settings.log_level == "info" else settings.log_level, redactor)
+    for warning in () if reports_itself else settings.warnings:
         say(f"warning: {redactor.redact(warning)}")
     return settings
 
@@ -211,10 +213,15 @@ def _has_something(stdin: TextIO) -> bool:
 
 def _run(main: Callable[[], Awaitable[int]]) -> int:
     code = 0
+    is_read = True
     try:
         code = trio.run(main)
     except* KeyboardInterrupt:
         code = INTERRUPTED
+    except* BrokenPipeError:
+        is_read = False
+    if not is_read:  # `| head` has enough: typer ends a command quietly for this error, if it is in no group
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
     return code
 
 
@@ -245,7 +252,7 @@ async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
         async with (await door.gateway()).stream(call) as parts:
             async for part in parts:
                 if isinstance(part, Chunk):
-                    typer.echo(_harmless(transcript.feed(part.json)), nl=False)
+                    typer.echo(harmless(transcript.feed(part.json)), nl=False)
     except GatewayError as error:
         raise await with_names(door, error, model) from error
     finally:
@@ -255,7 +262,7 @@ async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
 
 
 def _end_chat(model: str, transcript: Transcript) -> int:
-    if transcript.characters:
+    if transcript.text.strip():
         if notice := finish_notice(transcript.finish_reason):
             say(notice)
         return 0
@@ -271,14 +278,6 @@ def _end_chat(model: str, transcript: Transcript) -> int:
     return 1
 
 
-# A terminal obeys control characters, and a model may be talked into writing some. Tab and newline stay.
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
-
-
-def _harmless(text: str) -> str:
-    return text.translate(_CONTROL)
-
-
 # --- models and doctor ----------------------------------------------------------------------------------------------
 
 
@@ -290,7 +289,7 @@ async def _models(door: Door, *, as_json: bool) -> int:
     rows = [("MODEL", "OWNED BY", "CREATED"), *(_row(model) for model in found)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, owner, created in rows:
-        typer.echo(_harmless(f"{name:<{widths[0]}}  {owner:<{widths[1]}}  {created}".rstrip()))
+        typer.echo(harmless(f"{name:<{widths[0]}}  {owner:<{widths[1]}}  {created}".rstrip()))
     return 0
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from openai_gateway.log import set_up
+from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.config import Settings
 from openai_gateway_mcp.features.application import Application, describe
@@ -39,8 +39,10 @@ def serve(settings: Settings, wire: Wire) -> int:
 
 def say(text: str) -> None:
     """A line to a person on stderr; where nobody reads that, the server goes on."""
+    if sys.stderr is None:  # the process was started with it closed
+        return
     try:
-        sys.stderr.write(f"openai-gateway-mcp: {text}\n")
+        sys.stderr.write(f"openai-gateway-mcp: {harmless(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # a closed pipe, a closed file
         pass

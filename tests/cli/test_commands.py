@@ -140,14 +140,20 @@ def test_an_answer_cut_by_length_says_so_on_stderr(run: Run) -> None:
 
 
 def test_an_empty_answer_is_a_failure_that_is_explained(run: Run) -> None:
-    done = run("chat", "x", "-m", "m1", upstream=Upstream(m1=streams(delta(finish="length"), DONE)))
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "max_tokens" in done.stderr
+    for text in ("", "\n"):
+        done = run("chat", "x", "-m", "m1", upstream=Upstream(m1=streams(delta(text, finish="length"), DONE)))
+        assert (done.exit_code, done.stdout.strip()) == (1, "")
+        assert "max_tokens" in done.stderr
 
 
 def test_control_characters_of_a_model_do_not_reach_the_terminal(run: Run) -> None:
     done = run("chat", "x", "-m", "m1", upstream=Upstream(m1=says("a\x1b[2Jb\tc\nd")))
     assert done.stdout == "a\\x1b[2Jb\tc\nd\n"
+
+
+def test_control_characters_of_a_provider_s_error_do_not_reach_the_terminal_either(run: Run) -> None:
+    done = run("chat", "x", "-m", "m1", upstream=Upstream(m1=refuses(400, "no \x1b[2J")))
+    assert "no \\x1b[2J" in done.stderr
 
 
 def test_ctrl_c_closes_the_upstream_and_exits_with_130(run: Run) -> None:
@@ -242,6 +248,12 @@ def test_doctor_says_what_is_missing_and_exits_with_one(run: Run) -> None:
     assert "→ No gateway is configured: set GATEWAY_URL" in done.stdout
 
 
+def test_doctor_says_each_thing_once(run: Run) -> None:
+    done = run("doctor", "--embedded", GATEWAY_URL="https://gateway.example")
+    assert done.stdout.count("GATEWAY_URL is set and not used") == 1
+    assert done.stderr == ""
+
+
 def test_doctor_speaks_json(run: Run) -> None:
     findings = json.loads(run("doctor", "--json").stdout)
     assert findings[0]["health"] == "wrong"
@@ -253,8 +265,9 @@ def test_a_stderr_that_nobody_reads_does_not_matter(monkeypatch: pytest.MonkeyPa
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    monkeypatch.setattr("sys.stderr", Gone())
-    say("x")
+    for stderr in (Gone(), None):
+        monkeypatch.setattr("sys.stderr", stderr)
+        say("x")
 
 
 def test_the_version_is_shown(run: Run) -> None:

@@ -115,6 +115,7 @@ def test_a_warning_of_the_configuration_is_one_line_on_stderr() -> None:
     ("argv", "environ", "words"),
     [
         ((), {"SOFT_DEADLINE": "soon"}, "SOFT_DEADLINE is 'soon'"),
+        ((), {"TIMEOUT": CANARY}, "TIMEOUT is '[redacted]'"),
         (("chat", "x"), {"LOG_LEVEL": "loud"}, "LOG_LEVEL is 'loud'"),
         (("chat",), {}, "nothing to ask"),
         (("--gateway-url", CANARY), {}, "looks like a key"),
@@ -139,6 +140,22 @@ def test_a_command_runs_and_ends_with_its_code() -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "MODEL  OWNED BY        CREATED")
     assert start("--embeded", messages=[]).returncode == 2
     assert start("--version", messages=[]).returncode == 0
+
+
+def test_a_command_whose_output_nobody_reads_any_more_ends_without_a_traceback() -> None:
+    output, unread = os.pipe()
+    os.close(output)
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_gateway_mcp", "--embedded", "models"],
+        stdin=subprocess.DEVNULL,
+        stdout=unread,
+        stderr=subprocess.PIPE,
+        env=INHERITED | {"PYTHONPATH": str(ROOT / "src")},
+        check=False,
+        timeout=60,
+    )
+    os.close(unread)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_typers_way_to_serving_serves_too() -> None:

@@ -115,13 +115,13 @@ class Upstream(httpx.AsyncBaseTransport):
 
 @attrs.define
 class Watcher:
-    """A reporter that keeps what it is told, with the time."""
+    """A reporter that keeps what it is told."""
 
     wanted: bool = True
-    reports: list[tuple[float, float, str | None]] = attrs.field(factory=list)
+    reports: list[tuple[float, str | None]] = attrs.field(factory=list)
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        self.reports.append((trio.current_time(), progress, message))
+        self.reports.append((progress, message))
 
 
 def settings_of(environ: dict[str, str] | None = None, **others: Any) -> Settings:

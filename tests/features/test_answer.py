@@ -45,8 +45,9 @@ def test_a_refusal_is_labelled_and_no_error() -> None:
         (None, "empty (finish_reason none)"),
     ],
 )
-def test_an_empty_answer_is_an_error_that_says_why_and_what_to_do(finish: str | None, words: str) -> None:
-    text, is_error = shown(finish_reason=finish)
+@pytest.mark.parametrize("nothing", ["", "\n\n"])
+def test_an_empty_answer_is_an_error_that_says_why_and_what_to_do(nothing: str, finish: str | None, words: str) -> None:
+    text, is_error = shown(nothing, finish_reason=finish)
     assert is_error
     assert words in text
 

@@ -107,7 +107,8 @@ async def test_every_choice_is_a_value(autojump_clock: MockClock) -> None:
 
 
 async def test_a_body_of_another_shape_still_makes_a_valid_result(autojump_clock: MockClock) -> None:
-    for body in ({"choices": "none"}, {"choices": [1, {"message": 2}]}, {}):
+    for choices in ([], [1, {"message": 2}]):
+        body = {"choices": choices}
         value = await complete(Upstream(any=answers(200, body)), prompt="hi")
         assert value["completion"]["values"] == []
         assert value["response"] == body

@@ -99,7 +99,7 @@ async def test_the_default_model_is_the_one_that_would_answer(autojump_clock: Mo
 async def test_wrong_arguments_say_what_is_accepted(autojump_clock: MockClock) -> None:
     async with client_of(Upstream(models=lists("a"))) as client:
         assert '"concise" or "full"' in text_of(await client.call("list_models", detail="all"))
-        assert "an integer 1 to 100" in text_of(await client.call("list_models", limit=101))
+        assert "an integer, 1 to 100" in text_of(await client.call("list_models", limit=101))
 
 
 async def test_a_list_that_does_not_come_is_given_up_at_the_soft_deadline(autojump_clock: MockClock) -> None:

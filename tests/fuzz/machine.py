@@ -15,7 +15,7 @@ from openai_gateway_mcp.protocol.events import CallCancelled, Remark, Work
 from openai_gateway_mcp.protocol.model import ExtensionResult
 from tests.fuzz.application import FAULT, Opening, name_of
 from tests.fuzz.census import CENSUS
-from tests.fuzz.laws import Sketch, read_out
+from tests.fuzz.laws import Sketch, messages, read_out
 from tests.fuzz.ledger import Asked, Batch, Id, Ledger
 from tests.fuzz.offer import CHANGED, SERVER
 from tests.fuzz.oracle_params import CAPABILITIES, VERSION
@@ -88,6 +88,16 @@ class Conversations(RuleBasedStateMachine):
         code = -32600 if self.ledger.is_taken(id_) else code
         self._send(_request(id_, name, {}), cuts)
         assert self._step() == [("error", id_, code) if code else ("result", id_)]
+
+    @precondition(lambda self: self.is_listening)
+    @rule(era=ERAS)
+    def list_what_is_offered(self, era: dict[str, Any]) -> None:
+        server = CHANGED[self.offered] if self.offered else SERVER
+        for kind, member in (("tools", "name"), ("prompts", "description"), ("resources", "uri")):
+            self._send(_request("lists", f"{kind}/list", {"_meta": era}), 10_000)
+            assert self._step() == [("result", "lists")]
+            shown = messages(self.sent)[-1]["result"][kind]
+            assert [item[member] for item in shown] == [getattr(item, member) for item in getattr(server, kind)]
 
     @precondition(lambda self: self.is_listening)
     @rule(line=st.sampled_from([(b"{", -32700), (b"\xff", -32700), (b"x" * 5001, -32700), (b"7", -32600), (b"", None)]))
@@ -304,7 +314,8 @@ class Conversations(RuleBasedStateMachine):
                 self._start(event)
             self.happened.append((name_of(event),))
         assert withdrawn == ([] if cancelled is None else [cancelled.work])
-        said = read_out(self.connection.data_to_send())
+        self.sent = self.connection.data_to_send()
+        said = read_out(self.sent)
         self.said += said
         return self.ledger.hear_arrays(said)
 

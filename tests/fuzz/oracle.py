@@ -58,6 +58,7 @@ class Oracle:
         self._listens: list[Id] = []
         self._waiting: deque[Entry] = deque()
         self._running: list[Entry] = []
+        self._withdrawn = 0  # running calls cancelled by this line: the application hears of it when the line is read
         self.said: list[Sketch] = []
         self.happened: list[Sketch] = []
 
@@ -140,6 +141,7 @@ class Oracle:
             return
         if holder in self._running:
             self._running.remove(holder)
+            self._withdrawn += 1
             self.happened.append(("CallCancelled", id_))
         else:
             self._waiting.remove(holder)
@@ -178,7 +180,7 @@ class Oracle:
         self.said.append(("note", "notifications/subscriptions/acknowledged", id_))
 
     def _accept(self, entry: Entry) -> None:
-        limits, calls = self._limits, len(self._running) + len(self._waiting)
+        limits, calls = self._limits, len(self._running) + self._withdrawn + len(self._waiting)
         held = sum(waiter.size for waiter in self._waiting)
         fits = held + entry.size <= limits.max_parked_bytes
         if calls >= limits.max_in_flight and (calls >= limits.max_in_flight + limits.max_parked or not fits):
@@ -189,6 +191,7 @@ class Oracle:
             entry.array.awaited += 1
 
     def _start(self) -> None:
+        self._withdrawn = 0
         while self._waiting and len(self._running) < self._limits.max_in_flight:
             entry = self._waiting.popleft()
             self.happened.append((entry.event, entry.id))

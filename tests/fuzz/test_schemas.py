@@ -19,11 +19,11 @@ from tests.fuzz.offer import CHANGED
 from tests.fuzz.oracle import LEGACY, MODERN
 from tests.fuzz.oracle_params import CAPABILITIES, VERSION
 from tests.fuzz.results import makers
-from tests.fuzz.traffic import GOOD, PLANS, encode
+from tests.fuzz.traffic import CALLS, GOOD, PLANS, THOROUGH, encode
 
 Draw = Any
 ROOM = Limits(max_message_bytes=20_000, max_in_flight=4, max_parked=4, max_parked_bytes=20_000, max_listens=2)
-_METHODS = sorted(set(GOOD) - {"initialize"})
+_METHODS = [*CALLS * 4, *sorted(set(GOOD) - {"initialize"})]
 
 
 @attrs.frozen
@@ -72,6 +72,7 @@ def judged(script: Script, sent: bytes) -> Iterator[tuple[str, str | None, dict[
                 yield script.asked[params.get("progressToken", "first")][0], None, message
 
 
+@THOROUGH
 @given(scripts(), PLANS, makers(), st.sampled_from(sorted(CHANGED)))
 def test_every_message_is_valid_in_its_revision(
     script: Script, plan: list[Act], result: Callable[[Work], Result], change: str

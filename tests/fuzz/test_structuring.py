@@ -19,7 +19,13 @@ from openai_gateway_mcp.features.tools.spec import ToolSpec, WrongArgument, read
 
 TEXT = st.one_of(st.text(max_size=3), st.sampled_from(["", "no", "5", "None", "a"]))
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 30), st.integers(), st.floats(allow_nan=False), st.just(25.0), TEXT
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 30),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.just(25.0),
+    TEXT,
 )
 JSON: st.SearchStrategy[Any] = st.recursive(
     SCALARS,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.fuzz.application import Act, Limits
@@ -146,7 +147,7 @@ def notifications(draw: Draw) -> dict[str, Any]:
     """Cancellations above all; also requests that lack an id."""
     kind = draw(_NOTES)
     if kind == "cancel":
-        return _cancellation(draw(_ID_OR_WORSE), draw(_REASONS))
+        return cancellation(draw(_ID_OR_WORSE), draw(_REASONS))
     if kind == "other":
         return {"jsonrpc": "2.0", "method": draw(_METHODS), "params": draw(_ANY_NASTY)}
     request: dict[str, Any] = draw(REQUESTS)
@@ -154,7 +155,8 @@ def notifications(draw: Draw) -> dict[str, Any]:
     return request
 
 
-def _cancellation(id_: Any, reason: Any) -> dict[str, Any]:
+def cancellation(id_: Any, reason: Any) -> dict[str, Any]:
+    """A notifications/cancelled."""
     return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id_, "reason": reason}}
 
 
@@ -218,7 +220,7 @@ def withdrawn(draw: Draw) -> list[Any]:
     """A call, its cancellation, and often the same id once more."""
     request = draw(CALL_REQUESTS)
     between = draw(_BETWEEN)
-    return [request, *between, _cancellation(request["id"], None), *([request] if draw(_COIN) else [])]
+    return [request, *between, cancellation(request["id"], None), *([request] if draw(_COIN) else [])]
 
 
 _BETWEEN = st.lists(MESSAGES, max_size=2)
@@ -307,6 +309,9 @@ def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
 
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 5, 17, 64, 500]), max_size=5)
+# For what has many corners: a plain run is still a matter of seconds.
+THOROUGH = settings(max_examples=max(400, settings().max_examples))
+
 PLANS = st.lists(st.sampled_from([*Act, Act.HOLD, Act.HOLD, Act.REPORT]), min_size=1, max_size=5)
 LIMITS = st.builds(
     Limits,

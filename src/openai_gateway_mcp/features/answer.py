@@ -48,7 +48,7 @@ class Shown:
 
 def show(answer: Answer, *, soft_deadline: float | None, max_characters: int) -> Shown:
     """The text to return, at most `max_characters` of the model's own plus a notice of a line or two."""
-    if answer.text:
+    if answer.text.strip():  # a model that only reasoned often leaves the line breaks after it
         return _with_notice(answer.text, _text_notice(answer, soft_deadline, max_characters), max_characters)
     if answer.refusal:
         return _with_notice(f"[{answer.model} refused to answer:]\n\n{answer.refusal}", "", max_characters)

@@ -20,23 +20,18 @@ if TYPE_CHECKING:
 _GRACE = 0.25
 """Seconds past the soft deadline until we cut the stream ourselves: the gateway, who knows the reason, is first."""
 
-_PROGRESS_EVERY = 0.5  # seconds
-
 
 class Pace:
-    """Progress in characters received, at most two reports a second; of several models the sum."""
+    """Progress in characters received, of several models the sum; the session sees to it that it is not too often."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
-        self._due = -math.inf
         self._received = 0
 
     def add(self, characters: int) -> None:
         self._received += characters
-        if not self._reporter.wanted or trio.current_time() < self._due:
-            return
-        self._due = trio.current_time() + _PROGRESS_EVERY
-        self._reporter.progress(self._received, None, f"{self._received:,} characters received")
+        if self._reporter.wanted:
+            self._reporter.progress(self._received, None, f"{self._received:,} characters received")
 
 
 @attrs.define(kw_only=True)

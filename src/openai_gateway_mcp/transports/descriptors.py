@@ -10,6 +10,8 @@ from typing import Final
 
 import attrs
 
+from openai_gateway_mcp.transports.stderr import lossy_text
+
 if sys.platform != "win32":
     import fcntl
 
@@ -62,6 +64,8 @@ def claim() -> Wire:
         os.dup2(_STDERR, _STDOUT)
     if sys.stderr is None:
         sys.stderr = open(_STDERR, "w", closefd=False)  # noqa: SIM115 - it lives as long as the process
+    elif sys.platform != "win32" and kind_of(_STDERR) in {Kind.PIPE, Kind.SOCKET}:
+        sys.stderr = lossy_text(_STDERR)
     sys.stdout = sys.stderr  # noqa: TID251 - takes stdout away from everybody else
     return wire
 

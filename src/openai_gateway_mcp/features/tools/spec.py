@@ -207,13 +207,13 @@ def _accepted(field: attrs.Attribute[Any]) -> str:
     if rule.min_length:
         return "a string that is not empty"
     noun = _NOUNS.get(schema["type"], "an object")
-    return f"{noun} {bounds}".rstrip() if (bounds := _range(rule.minimum, rule.maximum)) else noun
+    return f"{noun}, {bounds}".rstrip() if (bounds := _range(rule.minimum, rule.maximum)) else noun
 
 
 def _range(low: int | None, high: int | None) -> str:
     if low is not None and high is not None:
         return f"{low} to {high} "
-    return "" if low is None else f"of {low} or more "
+    return "" if low is None else f"{low} or more "
 
 
 def _quoted(value: Json) -> str:
