@@ -79,7 +79,8 @@ class GatewayError(Exception):
         return self.kind.code
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        stop = "" if not self.hint or self.message.endswith((".", "!", "?", "…")) else "."
+        return f"{self.message}{stop} {self.hint}".strip()
 
     def to_openai(self) -> dict[str, Any]:
         """The OpenAI error object: `message`, `type`, `param`, `code`, all four always, the upstream's extras kept."""

@@ -40,6 +40,8 @@ def test_a_base_url_is_made_one(raw: str, normal: str) -> None:
         "https:///v1",
         "https://a.example:port",
         "https://a.example:0",
+        "https://a..example",
+        f"https://{'a' * 64}.example",
         "https://[::1",
         "https://a b.example",
         "https://a.example/\n",
@@ -117,7 +119,7 @@ def test_a_proxy_may_lack_its_scheme() -> None:
     assert checked_proxy("proxy.example:3128", "X") == PROXY
 
 
-@pytest.mark.parametrize("raw", ["socks5://proxy.example", "http://", "http://a:port", "http://[::1"])
+@pytest.mark.parametrize("raw", ["socks5://proxy.example", "http://", "http://a:port", "http://[::1", "http://a..b"])
 def test_what_is_no_proxy_is_told(raw: str) -> None:
     with pytest.raises(ConfigError, match=r"^X is "):
         checked_proxy(raw, "X")

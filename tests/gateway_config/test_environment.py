@@ -270,6 +270,12 @@ def test_organization_and_project_are_taken() -> None:
     assert (provider.organization, provider.project) == ("org-1", "proj-1")
 
 
+@pytest.mark.parametrize("variable", ["OPENAI_ORG_ID", "OPENAI_PROJECT_ID"])
+def test_what_no_header_can_carry_is_told(variable: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{variable} holds a character that no header can carry"):
+        config.embedded({"OPENAI_API_KEY": "k", variable: "örg"})
+
+
 def test_embedded_wins_over_a_gateway_with_one_warning() -> None:
     settings = config.embedded({"GATEWAY_URL": "https://a.example"})
 

@@ -166,6 +166,8 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f'{OPENAI}api_key = {{ command = ["op"] }}\n', 3, "'command' of provider 'p' comes later"),
         (f'{OPENAI}api_key = {{ keyring = "openai" }}\n', 3, "'keyring' of provider 'p' comes later"),
         (f'{OPENAI}api_key = "{CANARY}\\n{CANARY}"\n', 3, "a character that no key has"),
+        (f'{OPENAI}organization = "örg"\n', 3, "a character that no header can carry"),
+        (f'{OPENAI}project = "a\\nb"\n', 3, "a character that no header can carry"),
     ],
 )
 def test_a_fault_names_the_key_its_line_and_what_is_allowed(tmp_path: Path, text: str, line: int, said: str) -> None:

@@ -136,6 +136,16 @@ async def read_and_fail(gateway: Gateway) -> None:
             raise ZeroDivisionError
 
 
+async def test_a_stream_that_was_left_asks_nothing_more(autojump_clock: MockClock) -> None:
+    script = Script(stream(chunk("Hi"), FOREVER))
+    async with open_gateway(settings(), transport=script) as gateway:
+        async with gateway.stream(ask()) as parts:
+            await anext(parts)
+        assert [part async for part in parts] == []
+
+    assert len(script.requests) == 1
+
+
 async def test_an_error_of_the_caller_closes_the_stream(autojump_clock: MockClock) -> None:
     script = Script(stream(chunk("Hi"), FOREVER))
     async with open_gateway(settings(), transport=script) as gateway:

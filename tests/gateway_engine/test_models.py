@@ -135,6 +135,8 @@ class ByHost(Script):
         (whole(body=(b"<html>",)), Kind.UPSTREAM),
         (whole(body=(b'{"data": {}}',)), Kind.UPSTREAM),
         (whole(body=(b"[]",)), Kind.UPSTREAM),
+        (whole(body=(b'["a"]',)), Kind.UPSTREAM),
+        (whole(body=(b'{"error": {"message": "slow down", "code": 429}}',)), Kind.RATE_LIMITED),
         (Answer(before=(httpx.ReadError(""),)), Kind.NETWORK),
         (Answer(before=(float("inf"),)), Kind.FIRST_BYTE_TIMEOUT),
     ],
@@ -147,6 +149,36 @@ async def test_without_any_answer_the_first_failure_is_told(
             await gateway.models()
 
     assert caught.value.kind is kind
+
+
+async def test_a_bare_list_is_a_list_too(autojump_clock: MockClock) -> None:
+    script = Script(whole(body=(b'[{"id": "a"}]',)))
+    async with open_gateway(settings(row("*", model="*")), transport=script) as gateway:
+        assert ids(await gateway.models()) == ["a"]
+
+
+async def test_null_is_a_list_without_models(autojump_clock: MockClock) -> None:
+    script = Script(whole(body=(b'{"object": "list", "data": null}',)))
+    async with open_gateway(settings(row("*", model="*")), transport=script) as gateway:
+        assert await gateway.models() == ()
+
+
+async def test_a_date_to_come_back_at_is_told_as_seconds(autojump_clock: MockClock) -> None:
+    script = Script(refusal(429, headers={"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}))
+    async with open_gateway(settings(), transport=script) as gateway:
+        with pytest.raises(GatewayError) as caught:
+            await gateway.models()
+
+    assert caught.value.retry_after == 0
+
+
+async def test_an_unreadable_refusal_is_told_by_its_status(autojump_clock: MockClock) -> None:
+    script = Script(Answer(status=401, headers={"content-encoding": "gzip"}, body=(b"x",)))
+    async with open_gateway(settings(), transport=script) as gateway:
+        with pytest.raises(GatewayError) as caught:
+            await gateway.models()
+
+    assert caught.value.kind is Kind.CREDENTIALS_REJECTED
 
 
 async def test_entries_that_are_no_models_are_passed_over(autojump_clock: MockClock) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import httpx
 import pytest
 from trio.testing import MockClock
 
-from openai_gateway import GatewayError, open_gateway
+from openai_gateway import GatewayError, Kind, open_gateway
 from openai_gateway.engine.clocks import Broke, Clocks
 from openai_gateway.engine.upstream import CAUSES, Exchange, Upstream, mapped
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import UpstreamRequest
-from tests.gateway_engine.scripted import Script, ask, chunk, provider, settings, stream
+from openai_gateway.routing.plan import Provider
+from openai_gateway.routing.settings import Retries
+from tests.gateway_engine.scripted import Answer, Script, ask, chunk, provider, settings, stream, whole
 
 
 @pytest.mark.parametrize(
@@ -29,9 +32,11 @@ from tests.gateway_engine.scripted import Script, ask, chunk, provider, settings
         (httpx.RemoteProtocolError("Server disconnected without sending a response."), Cause.RESET),
         (httpx.RemoteProtocolError("illegal status line"), Cause.MALFORMED),
         (httpx.UnsupportedProtocol(""), Cause.MALFORMED),
+        (httpx.InvalidURL(""), Cause.CONNECT),
+        (UnicodeError(""), Cause.CONNECT),
     ],
 )
-def test_each_exception_has_its_cause(error: httpx.TransportError, cause: Cause) -> None:
+def test_each_exception_has_its_cause(error: Exception, cause: Cause) -> None:
     with pytest.raises(Broke) as caught, mapped():
         raise error
 
@@ -125,6 +130,66 @@ async def test_a_client_certificate_that_is_none_is_named() -> None:
         await upstream.open(provider(client_cert=__file__), request, Clocks(connect=1, first_byte=1, idle=1))
 
     assert "certificates cannot be used" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        provider(base_url="https://\u2603.example/v1"),
+        provider(base_url=f"http://{'a' * 64}.localhost/v1"),
+        provider(base_url="http://xn--a.localhost/v1"),
+        provider(organization="\u00f6rg"),
+        provider(proxy="http://\u2603:3"),
+    ],
+    ids=["no name in IDNA", "a label too long", "no punycode", "no header", "no proxy"],
+)
+async def test_an_address_that_cannot_be_one_is_an_error_of_ours(odd: Provider) -> None:
+    async with open_gateway(settings(providers=(odd,), retries=Retries(max_retries=0))) as gateway:
+        for asking in (gateway.call(ask()), gateway.models()):
+            with pytest.raises(GatewayError) as caught:
+                await asking
+            assert caught.value.kind is Kind.NETWORK
+
+
+async def test_the_time_of_a_dead_connection_is_not_of_the_next(autojump_clock: MockClock) -> None:
+    script = Script(
+        Answer(connect=None, before=(7.0, httpx.RemoteProtocolError("Server disconnected"))), whole(connect=4.0)
+    )
+    async with open_gateway(settings(), transport=script) as gateway:
+        reply = await gateway.call(ask())
+
+    assert (reply.served.attempts, script.times) == (1, [0, 7])
+
+
+_CERTIFICATE = (
+    "MIIBcDCCARWgAwIBAgIUCiTMDqupHBhj/N4+PEb6nwDxcGIwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBeDAgFw0yNjExMjMwNjE5"
+    "NThaGA8yMTI2MTAzMDA2MTk1OFowDDEKMAgGA1UEAwwBeDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABJdYmkL4uNUdAfZsrygZ"
+    "kpZ0YFTcIbzs7y2iD6GgqlhwHeuKOPhJdkEG4Zag0VeZ2PjV3BSFLiqQ4I3naaLtJ+6jUzBRMB0GA1UdDgQWBBSr2yRZqfSTeC4r"
+    "Hrx6YGXeKX0VwzAfBgNVHSMEGDAWgBSr2yRZqfSTeC4rHrx6YGXeKX0VwzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0kA"
+    "MEYCIQDmusjyT8jjabDkatnYOJBU1xlHIHfn9eraxnm3UcHy5gIhAMjeg5lAGaI1SnHzpyF8DrRPAP8/P35AkEPYikmg/F68"
+)
+_LOCKED_KEY = (  # made for this test, with a password that nobody needs
+    "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiqyD/mcU0e8QICCAAwDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoE"
+    "ENjLgjf7NqSjfn18gbQmKnsEgZD3X/JxXInjVRvQZBd1z4Y7j3nvXXMTFXHiP5KZuCpqaJNfDTfJzxV/HHiQXKXE1wQpdTsYr5+1"
+    "4n+LsLhZ662Vl5AR+sqbIJcbJaLr7+ZaKhaAojVMnpB8oazpD/uUbg1MzbrFUCI589M6ALFqxC1Ds1cXK4V7+0u7/CsgPmxTeYoS"
+    "DG2K3qwgGkaCQe8ZbFo="
+)
+
+
+async def test_a_client_certificate_with_a_password_asks_nobody(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "client.pem"
+    file.write_text(pem("CERTIFICATE", _CERTIFICATE) + pem("ENCRYPTED PRIVATE KEY", _LOCKED_KEY))
+    request = UpstreamRequest(method="GET", url="https://one.example/v1/models", headers=())
+    with pytest.raises(Broke, match="connection failed"):
+        await Upstream().open(provider(client_cert=str(file)), request, Clocks(connect=1, first_byte=1, idle=1))
+
+    assert capfd.readouterr() == ("", "")
+
+
+def pem(label: str, content: str) -> str:
+    return f"-----BEGIN {label}-----\n{content}\n-----END {label}-----\n"
 
 
 async def test_the_farewell_gives_way_to_the_total_clock(autojump_clock: MockClock) -> None:

@@ -38,7 +38,7 @@ def base_url(raw: str, said_by: str, *, allow_insecure: bool = False) -> str:
 def _split(raw: str, said_by: str) -> SplitResult:
     try:
         parts = urlsplit(raw)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        sound = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:  # a port that is no number, a bracket without its pair
         sound = False
     if not sound or not raw.isprintable() or " " in raw:
@@ -48,6 +48,11 @@ def _split(raw: str, said_by: str) -> SplitResult:
     if parts.query or parts.fragment:
         raise ConfigError(f"{said_by} is {shown(raw)!r}; a base URL ends before any '?' or '#'.")
     return parts
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be looked up at all: each label of a name has 1 to 63 characters (RFC 1035, 2.3.4)."""
+    return all(1 <= len(label) <= 63 for label in host.removesuffix(".").split("."))
 
 
 def shown(raw: str) -> str:
@@ -103,7 +108,7 @@ def checked_proxy(raw: str, said_by: str) -> str:
     full = raw if "://" in raw else f"http://{raw}"
     try:
         parts = urlsplit(full)
-        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        sound = parts.scheme in {"http", "https"} and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         sound = False
     if not sound:

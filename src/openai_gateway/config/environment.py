@@ -125,8 +125,19 @@ def refuse_if_others_can_read(mode: int, path: str, said_by: str) -> None:
 
 def usable_key(value: str, said_by: str) -> str:
     """The value, if an HTTP header can carry it: a line break or a stray quote mark of a word processor cannot."""
-    if not (value.isascii() and value.isprintable()):
+    if not is_header_value(value):
         raise ConfigError(
             f"{said_by} holds a character that no key has; copy the key again, on one line of plain ASCII."
         )
     return value
+
+
+def usable_header(value: str, said_by: str) -> str:
+    """The value, if an HTTP header can carry it. Raises ConfigError."""
+    if not is_header_value(value):
+        raise ConfigError(f"{said_by} holds a character that no header can carry.")
+    return value
+
+
+def is_header_value(value: str) -> bool:
+    return value.isascii() and value.isprintable()

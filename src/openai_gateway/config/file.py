@@ -128,8 +128,8 @@ class _Reader:
             base_url=url,
             api_key=key,
             headers=headers,
-            organization=table.text("organization"),
-            project=table.text("project"),
+            organization=self._checked(table, "organization", environment.usable_header),
+            project=self._checked(table, "project", environment.usable_header),
             proxy=proxy,
             ca_bundle=self._existing(table, "ca_bundle") or environment.text(self.environ, "SSL_CERT_FILE"),
             client_cert=self._existing(table, "client_cert"),
@@ -165,7 +165,7 @@ class _Reader:
             value = headers.text(name)
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
                 raise headers.fault(name, f"{name!r} in {headers.title} is no header name.")
-            if value is None or not (value.isascii() and value.isprintable()):
+            if value is None or not environment.is_header_value(value):
                 raise headers.fault(name, f"{name!r} in {headers.title} holds a character that no header can carry.")
             if any(word in name.lower() for word in _SECRET_WORDS):
                 self._literal(headers, name)

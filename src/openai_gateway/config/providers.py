@@ -94,10 +94,15 @@ def _openai(environ: Mapping[str, str]) -> Provider | None:
         name="openai",
         url=OPENAI_URL if raw is None else base_url(raw, "OPENAI_BASE_URL", allow_insecure=insecure),
         key=key,
-        organization=environment.text(environ, "OPENAI_ORG_ID"),
-        project=environment.text(environ, "OPENAI_PROJECT_ID"),
+        organization=_header(environ, "OPENAI_ORG_ID"),
+        project=_header(environ, "OPENAI_PROJECT_ID"),
         allow_insecure=insecure,
     )
+
+
+def _header(environ: Mapping[str, str], name: str) -> str | None:
+    value = environment.text(environ, name)
+    return None if value is None else environment.usable_header(value, name)
 
 
 def _openrouter(environ: Mapping[str, str]) -> Provider | None:

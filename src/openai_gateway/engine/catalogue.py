@@ -11,11 +11,11 @@ import trio
 
 from openai_gateway.engine.clocks import Broke
 from openai_gateway.engine.router import Router
-from openai_gateway.engine.upstream import MAX_ERROR_BYTES, Exchange
+from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.calls import Json, Model
-from openai_gateway.routing.classify import classify_response, failure_of
+from openai_gateway.routing.classify import classify_event, error_in
 from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable, Target
 from openai_gateway.wire.strict import JsonError, loads
@@ -109,26 +109,32 @@ async def _list_of(router: Router, provider: Provider) -> Entries:
         finally:
             await exchange.aclose()
     except Broke as broke:
-        failure = failure_of(broke.cause, target=target, redactor=router.redactor, detail=broke.detail)
+        failure = router.failed(target, broke)
     raise failure.error
 
 
 async def _entries(router: Router, target: Target, exchange: Exchange) -> Entries:
     """Raises Broke, and GatewayError where the provider refused."""
     if not 200 <= exchange.status < 300:
-        body = await exchange.read_at_most(MAX_ERROR_BYTES)
-        raise classify_response(
-            exchange.status, exchange.headers, body, target=target, redactor=router.redactor, wall=0.0
-        ).error
+        raise (await router.refusal(target, exchange)).error
     exchange.content_came()
     try:
         json = loads(await exchange.read_all())
     except JsonError as error:
         raise Broke(Cause.MALFORMED, str(error)) from None
-    data = json.get("data") if isinstance(json, dict) else None
+    if error_in(json) is not None:
+        raise classify_event(json, target=target, redactor=router.redactor).error
+    data = _data_of(json)
     if not isinstance(data, list):
         raise Broke(Cause.MALFORMED, "it is no list of models")
     return tuple(entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str))
+
+
+def _data_of(json: Json) -> Json:
+    """The list in an answer; Together sends it bare, and Ollama without any model sends null for it."""
+    if isinstance(json, dict):
+        return [] if json.get("data", ...) is None else json.get("data")
+    return json if isinstance(json, list) and json and isinstance(json[0], dict) else None
 
 
 def merge(table: RouteTable, listed: Mapping[str, Entries]) -> tuple[Model, ...]:

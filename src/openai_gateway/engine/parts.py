@@ -51,15 +51,16 @@ class Parts:
         return self._ready.popleft()
 
     async def aclose(self) -> None:
-        """Close what is open. After Finished the connection gets the moment it needs to be fit for another call."""
-        exchange, self._open = self._open, None
-        if exchange is None:
+        """Close what is open; no more is asked. After Finished the connection gets the moment it needs for reuse."""
+        finished, self._over = self._over, True
+        current, self._open = self._open, None
+        if current is None:
             return
         try:
-            if self._over:
-                await exchange.answer.drain()
+            if finished:
+                await current.answer.drain()
         finally:
-            await exchange.answer.aclose()
+            await current.answer.aclose()
 
     async def _advance(self) -> None:
         if self._journey is None:
@@ -96,12 +97,12 @@ class Parts:
         try:
             data = await current.answer.read()
         except Broke as broke:
-            await self._give_up(reading.broke(broke.cause, broke.detail))
+            await self._give_up(current, reading.broke(broke.cause, broke.detail))
             return
         self._ready.extend(reading.feed(data))
         current.note_content()
         if reading.failure is not None:
-            await self._give_up(reading.failure)
+            await self._give_up(current, reading.failure)
         elif reading.done:
             self._finish(journey, current.step, current.facts())
 
@@ -110,17 +111,17 @@ class Parts:
         first_byte = trio.current_time()
         answer = await journey.whole(current.step.target, current.answer)
         if isinstance(answer, Failure):
-            await self._give_up(answer)
+            await self._give_up(current, answer)
             return
         _, json = answer
         chunks = [chunk for chunk in as_chunks(json) if current.reading.show_usage or not is_only_usage(chunk)]
         self._ready.extend(Chunk(data=dumps(chunk), json=chunk) for chunk in chunks)
         self._finish(journey, current.step, facts_of(json, current.answer, first_byte))
 
-    async def _give_up(self, failure: Failure) -> None:
+    async def _give_up(self, current: _Open, failure: Failure) -> None:
         """This attempt is over; the parts that are ready still go out before anything follows from it."""
-        self._failure = failure
-        await self.aclose()
+        self._failure, self._open = failure, None
+        await current.answer.aclose()
 
     def _finish(self, journey: Journey, step: Try, facts: Facts) -> None:
         self._ready.append(Finished(served=journey.served(step.target, facts)))

@@ -20,6 +20,7 @@ from openai_gateway.routing.classify import classify_event, classify_response, e
 from openai_gateway.routing.cost import cost
 from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.dialects.dialect import Dialect, UpstreamRequest
+from openai_gateway.routing.error_words import cut
 from openai_gateway.routing.health import AlwaysHealthy, Health
 from openai_gateway.routing.plan import Target, context_fallbacks, plan
 from openai_gateway.routing.repair import Repair
@@ -28,6 +29,8 @@ from openai_gateway.secret import Redactor
 from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
+_WITH_CHOICES: Final = frozenset({"chat/completions", "completions"})
+_MAX_HEADER: Final = 200  # characters of an upstream's header that are passed on
 
 
 @attrs.define(kw_only=True)
@@ -67,7 +70,9 @@ class Router:
                 self._rejected.add(provider)
                 _LOG.warning("The provider %s refuses its credential; it is asked last from now on.", provider)
         if target is not None and state.changes:
-            self._repaired[target.name] = state.changes
+            # Beside what other calls found out: this one may not have used every parameter.
+            known = self._repaired.get(target.name, ())
+            self._repaired[target.name] = tuple(dict.fromkeys((*known, *state.changes)))
 
     def clocks(self, target: Target, deadline: float) -> Clocks:
         timeouts = self.settings.timeouts
@@ -76,6 +81,21 @@ class Router:
             first_byte=timeouts.first_byte if target.row.first_byte is None else target.row.first_byte,
             idle=timeouts.idle,
             deadline=deadline,
+        )
+
+    def failed(self, target: Target, broke: Broke) -> Failure:
+        return failure_of(broke.cause, target=target, redactor=self.redactor, detail=broke.detail)
+
+    async def refusal(self, target: Target, exchange: Exchange) -> Failure:
+        """What an answer other than 2xx says, as much of it as can be read."""
+        try:
+            body = await exchange.read_at_most(MAX_ERROR_BYTES)
+        except Broke as broke:
+            if broke.cause is Cause.TOTAL_CLOCK:
+                return self.failed(target, broke)
+            body = b""  # the status says enough
+        return classify_response(
+            exchange.status, exchange.headers, body, target=target, redactor=self.redactor, wall=time.time()
         )
 
 
@@ -125,33 +145,19 @@ class Journey:
         try:
             dialect = _dialect(target)
         except ConfigError as error:
-            return self.failed(target, Broke(Cause.NOT_CONFIGURED, "" if target.provider.missing else str(error)))
+            return self.router.failed(target, Broke(Cause.NOT_CONFIGURED, str(error)))
         request = _encoded(dialect, self.call, step)
         clocks = self.router.clocks(target, self.state.deadline)
         try:
             exchange = await self.router.upstream.open(target.provider, request, clocks, respond=dialect.respond)
         except Broke as broke:
-            return self.failed(target, broke)
+            return self.router.failed(target, broke)
         if 200 <= exchange.status < 300:
             return exchange
         try:
-            return await self._refusal(target, exchange)
+            return await self.router.refusal(target, exchange)
         finally:
             await exchange.aclose()
-
-    async def _refusal(self, target: Target, exchange: Exchange) -> Failure:
-        try:
-            body = await exchange.read_at_most(MAX_ERROR_BYTES)
-        except Broke as broke:
-            if broke.cause is Cause.TOTAL_CLOCK:
-                return self.failed(target, broke)
-            body = b""  # the status says enough
-        return classify_response(
-            exchange.status, exchange.headers, body, target=target, redactor=self.router.redactor, wall=time.time()
-        )
-
-    def failed(self, target: Target, broke: Broke) -> Failure:
-        return failure_of(broke.cause, target=target, redactor=self.router.redactor, detail=broke.detail)
 
     async def whole(self, target: Target, exchange: Exchange) -> tuple[bytes, Mapping[str, Json]] | Failure:
         """The whole answer, in OpenAI's shape, and the same read."""
@@ -160,13 +166,15 @@ class Journey:
             body = dialect_of(target.provider.kind).answer(await exchange.read_all())
             json = loads(body)
         except Broke as broke:
-            return self.failed(target, broke)
+            return self.router.failed(target, broke)
         except JsonError as error:
-            return self.failed(target, Broke(Cause.MALFORMED, str(error)))
+            return self.router.failed(target, Broke(Cause.MALFORMED, str(error)))
         if not isinstance(json, dict):
-            return self.failed(target, Broke(Cause.MALFORMED, "it is no JSON object"))
+            return self.router.failed(target, Broke(Cause.MALFORMED, "it is no JSON object"))
         if error_in(json) is not None:
             return classify_event(json, target=target, redactor=self.router.redactor)
+        if self.call.endpoint in _WITH_CHOICES and not isinstance(json.get("choices"), list):
+            return self.router.failed(target, Broke(Cause.MALFORMED, "it has no choices"))
         return body, json
 
     def served(self, target: Target, facts: Facts) -> Served:
@@ -179,12 +187,15 @@ class Journey:
             attempts=self.state.attempts,
             warnings=(*self.state.warnings, *([skipped] if facts.malformed else [])),
             usage=facts.usage,
-            request_id=facts.request_id,
+            request_id=self._shown(facts.request_id),
             finish_reason=facts.finish_reason,
             first_byte=facts.first_byte - self.began,
             elapsed=trio.current_time() - self.began,
             cost=cost(facts.usage, target.row.price),
         )
+
+    def _shown(self, header: str | None) -> str | None:
+        return None if header is None else cut(self.router.redactor.redact(header), _MAX_HEADER)
 
 
 def _dialect(target: Target) -> Dialect:

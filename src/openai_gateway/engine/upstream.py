@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import httpx
 import trio
 
@@ -37,8 +38,12 @@ CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (httpx.ProxyError, Cause.CONNECT),
     (httpx.NetworkError, Cause.RESET),
     (httpx.TransportError, Cause.MALFORMED),
+    (httpx.InvalidURL, Cause.CONNECT),
+    (UnicodeError, Cause.CONNECT),  # a host name that IDNA or the resolver refuses, a header that is no ASCII
 )
 """What each of httpx's exceptions means, the first row that fits. A timeout here is the transport's own."""
+
+_FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
 
 _GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore begin to say that the peer left too early
 
@@ -73,13 +78,15 @@ class Upstream:
         `respond`: the provider lives in this process and answers itself. A kept connection may have died in the
         meantime (servers close idle ones after seconds); that is seen when it is used, and then asked once more.
         """
-        transport = self._transport(provider) if respond is None else LocalTransport(respond)
+        with mapped():
+            transport = self._transport(provider) if respond is None else LocalTransport(respond)
         try:
             return await _send(transport, request, clocks)
         except Broke as broke:
             if broke.cause is not Cause.RESET or not clocks.told or clocks.connected_anew:
                 raise
-        return await _send(transport, request, clocks)
+        # On clocks that begin anew: the time that the dead connection took must not count as connecting.
+        return await _send(transport, request, attrs.evolve(clocks))
 
     async def aclose(self) -> None:
         """Close all connections. Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
@@ -114,7 +121,8 @@ def _ssl_context(ca_bundle: str | None, client_cert: str | None) -> ssl.SSLConte
         if ca_bundle is not None:
             context = ssl.create_default_context(cafile=str(Path(ca_bundle).expanduser()))
         if client_cert is not None:
-            context.load_cert_chain(str(Path(client_cert).expanduser()))
+            # A password, if only an empty one: without any, OpenSSL asks for it on the terminal and waits.
+            context.load_cert_chain(str(Path(client_cert).expanduser()), password="")
     except (OSError, ssl.SSLError) as error:
         raise Broke(Cause.CONNECT, f"the configured certificates cannot be used: {error.strerror or error}") from None
     return context
@@ -122,13 +130,14 @@ def _ssl_context(ca_bundle: str | None, client_cert: str | None) -> ssl.SSLConte
 
 async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Exchange:
     opening = _Opening(clocks)
-    outgoing = httpx.Request(
-        request.method,
-        request.url,
-        headers=[("user-agent", _USER_AGENT), *request.headers],
-        content=request.body or None,
-        extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
-    )
+    with mapped():
+        outgoing = httpx.Request(
+            request.method,
+            request.url,
+            headers=[("user-agent", _USER_AGENT), *request.headers],
+            content=request.body or None,
+            extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
+        )
     try:
         with mapped(), clocks.wait():
             response = await transport.handle_async_request(outgoing)
@@ -207,12 +216,10 @@ class Exchange:
 
     async def read_at_most(self, limit: int) -> bytes:
         """The first `limit` bytes of the body, all of it if it is shorter. Raises Broke."""
-        pieces: list[bytes] = []
-        left = limit
-        while left > 0 and (piece := await self.read()):
-            pieces.append(piece[:left])
-            left -= len(piece)
-        return b"".join(pieces)
+        body = bytearray()  # and no list: a body that drips in tiny pieces would weigh many times its length
+        while len(body) < limit and (piece := await self.read()):
+            body += piece
+        return bytes(body[:limit])
 
     async def drain(self) -> None:
         """Give a complete answer the moment it takes to end on the wire too, so that its connection can be kept."""
@@ -267,11 +274,11 @@ def mapped() -> Iterator[None]:
     """httpx's exceptions become Broke, by the table. The original is cut off: it carries the request, key and all."""
     try:
         yield
-    except httpx.TransportError as error:
+    except _FOREIGN as error:
         raise Broke(_cause(error), _detail(error)) from None
 
 
-def _cause(error: httpx.TransportError) -> Cause:
+def _cause(error: Exception) -> Cause:
     if isinstance(error, httpx.RemoteProtocolError) and any(word in str(error) for word in _GONE):
         return Cause.RESET
     return next(cause for kind, cause in CAUSES if isinstance(error, kind))

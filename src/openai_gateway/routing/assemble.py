@@ -13,6 +13,8 @@ _CONTENT: Final = (
     "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio",
     "images",
 )  # fmt: skip
+_TOO_MANY: Final = 2**53
+"""Tokens that no call has; up to here every reader of JSON holds an integer exactly (RFC 8259, 6), a float too."""
 
 
 def has_content(chunk: Json) -> bool:
@@ -241,4 +243,4 @@ def _string(value: Json) -> str:
 
 def _count(counts: Mapping[str, Json], *names: str) -> int:
     values = (counts.get(name) for name in names)
-    return next((n for n in values if isinstance(n, int) and not isinstance(n, bool) and n >= 0), 0)
+    return next((n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _TOO_MANY), 0)

@@ -16,9 +16,7 @@ from openai_gateway.routing.settings import Retries
 
 FIRST_BACKOFF: Final = 0.5
 MAX_BACKOFF: Final = 8.0
-JITTER: Final = (
-    0.25  # up to this part is taken off, so that many callers do not come back at once (as OpenAI's SDKs do)
-)
+JITTER: Final = 0.25  # this part at most is taken off (as OpenAI's SDKs do): callers must not come back all at once
 
 
 class Cause(enum.Enum):
@@ -30,6 +28,7 @@ class Cause(enum.Enum):
     RATE_LIMITED = "rate limited"
     QUOTA = "quota exhausted"
     CREDENTIALS = "credential rejected"
+    MODEL_NOT_ALLOWED = "model not allowed"
     CONTEXT_LENGTH = "prompt too long"
     CONTENT_POLICY = "content refused"
     REPAIRABLE = "parameter refused"
@@ -77,6 +76,8 @@ RULES: Final[Mapping[Cause, Rule]] = {
     Cause.RATE_LIMITED: Rule(Same.RETRY, Next.ANY),
     Cause.QUOTA: Rule(Same.NO, Next.ANY),
     Cause.CREDENTIALS: Rule(Same.NO, Next.OTHER_CREDENTIAL),
+    # A key that is good for other models: it is not held against the provider.
+    Cause.MODEL_NOT_ALLOWED: Rule(Same.NO, Next.ANY),
     Cause.CONTEXT_LENGTH: Rule(Same.NO, Next.LARGER_CONTEXT),
     Cause.CONTENT_POLICY: Rule(Same.NO, Next.NONE),
     Cause.REPAIRABLE: Rule(Same.REPAIR, Next.NONE),
@@ -144,7 +145,10 @@ Step = Try | Wait | Fail
 
 @attrs.frozen(kw_only=True)
 class State:
-    """One call on its way. Times are seconds on the clock of `Call.deadline`. `targets[0]` is the current one."""
+    """One call on its way. Times are seconds on the clock of `Call.deadline`. `targets[0]` is the current one.
+
+    `errors` holds the last word of each target that failed, by its name, in the order in which they were tried.
+    """
 
     call: Call
     targets: tuple[Target, ...]
@@ -161,7 +165,7 @@ class State:
     changes: tuple[Repair, ...] = ()
     warnings: tuple[str, ...] = ()
     restart: str | None = None
-    errors: tuple[GatewayError, ...] = ()
+    errors: Mapping[str, GatewayError] = attrs.field(factory=dict)
 
 
 def begin(
@@ -202,14 +206,14 @@ def next_step(state: State, failure: Failure | None, now: float, random: Callabl
     """
     if failure is None:
         return _try(state, now)
-    state = attrs.evolve(state, errors=(*state.errors, failure.error))
+    state = attrs.evolve(state, errors={**state.errors, state.targets[0].name: failure.error})
     if failure.after_content:
         if not state.call.whole:
             return state, Fail(error=failure.error)
         state = attrs.evolve(state, restart=str(failure.error))
     rule = _rule(failure)
     if state.attempts >= state.limits.max_attempts:
-        return state, Fail(error=_most_useful(state))
+        return state, Fail(error=_last_word(state, rule.next, failure))
     if rule.same is Same.REPAIR:
         return _repair(state, failure, now)
     if rule.same is Same.RETRY and state.retries < state.limits.max_retries:
@@ -282,7 +286,7 @@ def _arrived(state: State) -> State:
 def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[State, Step]:
     current, rest = state.targets[0], state.targets[1:]
     if onward is Next.NONE:
-        return state, Fail(error=failure.error)
+        rest = ()
     if onward is Next.OTHER_CREDENTIAL:
         state = attrs.evolve(state, rejected=(*state.rejected, current.provider.name))
         rest = tuple(target for target in rest if not _same_credential(target, current))
@@ -290,7 +294,7 @@ def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[
         rest = state.larger.get(current.name, ())
     rest = tuple(target for target in rest if target.name not in state.tried)
     if not rest:
-        return state, Fail(error=failure.error if onward is Next.LARGER_CONTEXT else _most_useful(state))
+        return state, Fail(error=_last_word(state, onward, failure))
     return _try(_arrived(attrs.evolve(state, targets=rest)), now)
 
 
@@ -301,13 +305,19 @@ def _same_credential(one: Target, other: Target) -> bool:
     return one.provider.api_key == other.provider.api_key and one.provider.base_url == other.provider.base_url
 
 
-def _most_useful(state: State) -> GatewayError:
-    """The first in an upstream's own words, for the first targets are what the caller asked for; else the last."""
-    return next((error for error in state.errors if error.body is not None), state.errors[-1])
+def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
+    """What the caller is told: of a request that no other target would take either, how this one refused it.
+
+    Else the first in an upstream's own words, for the first targets are what the caller asked for; else the last.
+    """
+    if onward in (Next.NONE, Next.LARGER_CONTEXT):
+        return failure.error
+    return next((error for error in state.errors.values() if error.body is not None), failure.error)
 
 
 def _time_is_up(state: State) -> GatewayError:
-    last = f" The last attempt: {state.errors[-1].message}" if state.errors else ""
+    messages = [error.message for error in state.errors.values()]
+    last = f" The last attempt: {messages[-1]}" if messages else ""
     return GatewayError(
         kind=Kind.TOTAL_TIMEOUT,
         message=f"The time for this call is up after {state.attempts} attempts.{last}",

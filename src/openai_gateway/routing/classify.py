@@ -10,7 +10,7 @@ import attrs
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Json
-from openai_gateway.routing.error_words import Words, error_in
+from openai_gateway.routing.error_words import MAX_SUMMARY, Words, cut, error_in
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.retry_after import retry_after, should_retry
 from openai_gateway.secret import Redactor
@@ -62,12 +62,14 @@ def failure_of(
 ) -> Failure:
     """The failure of an attempt that has no answer of the upstream's to be read.
 
-    `cause` is one of the rows of `_WITHOUT_ANSWER`; `detail` goes behind the colon: an exception's text, or a clock's
-    seconds.
+    `cause` is one of the rows of `_WITHOUT_ANSWER`; `detail` goes behind the colon: an exception's text, a clock's
+    seconds, or what to set first.
     """
     kind, message, hint = _WITHOUT_ANSWER[cause]
-    said = message.format(target=target.name, missing=target.provider.missing)
-    error = GatewayError(kind=kind, message=redactor.redact(f"{said}: {detail}" if detail else f"{said}."), hint=hint)
+    said = message.format(target=target.name)
+    # Cut last: half a key would not be known as one any more.
+    words = f": {cut(redactor.redact(detail), MAX_SUMMARY)}" if detail else "."
+    error = GatewayError(kind=kind, message=redactor.redact(said) + words, hint=hint)
     return Failure(cause=cause, error=error, after_content=after_content)
 
 
@@ -80,7 +82,7 @@ _WITHOUT_ANSWER: Final[Mapping[Cause, tuple[Kind, str, str]]] = {
     Cause.CUT: (Kind.UPSTREAM, "The answer of {target} broke off before its end", ""),
     Cause.MALFORMED: (Kind.UPSTREAM, "{target} sent no OpenAI answer", _CHECK_ADDRESS),
     Cause.TOO_LARGE: (Kind.UPSTREAM, "The answer of {target} is too large", ""),
-    Cause.NOT_CONFIGURED: (Kind.CONFIGURATION, "{target} cannot be called. {missing}", ""),
+    Cause.NOT_CONFIGURED: (Kind.CONFIGURATION, "{target} cannot be called", ""),
     Cause.CONNECT_CLOCK: (Kind.CONNECT_TIMEOUT, "No connection to {target} in time", "Check base_url and the network."),
     Cause.FIRST_BYTE_CLOCK: (Kind.FIRST_BYTE_TIMEOUT, "{target} did not begin to answer in time", _WAIT_LONGER),
     Cause.IDLE_CLOCK: (Kind.IDLE_TIMEOUT, "{target} stopped in the middle of its answer", _WAIT_LONGER),
@@ -94,13 +96,20 @@ _TOO_LONG: Final = (
 )  # fmt: skip
 _POLICY: Final = ("content_filter", "content_policy", "content policy", "responsibleaipolicyviolation", "moderation")
 _NO_MODEL: Final = ("model_not_found", "invalid model name", "no such model", "model not found")
+_NO_ACCESS: Final = ("model_access_denied", "not allowed to access model")  # LiteLLM, of its virtual keys and teams
+_NO_MONEY: Final = ("budget_exceeded", "budget has been exceeded", "credit balance")  # LiteLLM, Anthropic
+_NO_KEY: Final = ("no_db_connection", "no connected db")  # LiteLLM without a database, of any key but its master key
 _NO_QUOTA: Final = ("insufficient_quota", "billing_hard_limit", "exceeded your current quota", "credit")
 
 _BY_WORDS: Final[tuple[tuple[frozenset[int], Cause, Callable[[Words], bool]], ...]] = (
     (frozenset({429}), Cause.QUOTA, lambda words: words.say(*_NO_QUOTA)),
+    (frozenset({400, 429}), Cause.QUOTA, lambda words: words.say(*_NO_MONEY)),
+    (frozenset({401, 403}), Cause.MODEL_NOT_ALLOWED, lambda words: words.say(*_NO_ACCESS)),
     (frozenset({400, 413, 422, 500}), Cause.CONTEXT_LENGTH, lambda words: words.say(*_TOO_LONG)),
-    (frozenset({400, 403, 422}), Cause.CONTENT_POLICY, lambda words: words.say(*_POLICY)),
+    # Before the policy: the name of a model that is not there may hold its words ("omni-moderation").
     (frozenset({400, 403, 404, 422}), Cause.MODEL_NOT_FOUND, lambda words: words.say(*_NO_MODEL)),
+    (frozenset({400, 403, 422}), Cause.CONTENT_POLICY, lambda words: words.say(*_POLICY)),
+    (frozenset({400}), Cause.CREDENTIALS, lambda words: words.say(*_NO_KEY)),
     (frozenset({404}), Cause.MODEL_NOT_FOUND, lambda words: words.raw is not None and words.say("model")),
     (frozenset({400, 422}), Cause.REPAIRABLE, lambda words: words.refused_parameter() is not None),
 )
@@ -152,6 +161,8 @@ _KINDS: Final[Mapping[Cause, Kind]] = {
 def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayError:
     if cause is Cause.CREDENTIALS:
         return _credentials_rejected(status, words, target)
+    if cause is Cause.MODEL_NOT_ALLOWED:  # with our 403, for some say 401
+        return GatewayError(kind=Kind.PERMISSION, message=words.message, param=words.param, body=words.raw)
     if cause is Cause.MALFORMED:
         message = f"{target.name} answered {status}, a redirect; it is not followed."
         return GatewayError(kind=Kind.UPSTREAM, message=message, hint=_CHECK_ADDRESS)

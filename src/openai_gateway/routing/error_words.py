@@ -15,9 +15,12 @@ from openai_gateway.wire.strict import JsonError, dumps, loads
 
 MAX_MESSAGE: Final = 2_000
 MAX_SUMMARY: Final = 200
+MAX_RAW: Final = 16 * 1024
+"""Characters of JSON; a larger error object is not passed on. FastAPI's quotes the whole request back."""
 
-_TAGS: Final = re.compile(r"<(script|style)\b.*?</\1>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+# Each can be matched from any place in one go: an upstream that sends only beginnings must not cost quadratic time.
+_TAGS: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+_TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
 _REFUSES: Final = re.compile(
     r"unsupported|not supported|(?:does not|doesn't) support|not permitted|not allowed|unrecognized|unexpected"
     r"|unknown (?:parameter|argument|field)|deprecated|must be verified to stream",
@@ -27,7 +30,10 @@ _REFUSES: Final = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Words:
-    """An error as the upstream put it, redacted. `raw` is its error object, None where it sent no such thing."""
+    """An error as the upstream put it, redacted.
+
+    `raw` is its error object: None where it sent no such thing, {} where it is too large to be passed on.
+    """
 
     message: str = ""
     type: str | None = None
@@ -50,17 +56,17 @@ class Words:
     def of_json(cls, value: Json, redactor: Redactor) -> Self:
         error = error_in(value)
         if error is None:
-            return cls(message=_cut(redactor.redact(dumps(value).decode())))
+            return cls(message=cut(redactor.redact(dumps(value).decode())))
         clean = redactor.redact_json(error)
         if isinstance(clean, str):
-            return cls(message=_cut(clean))
+            return cls(message=cut(clean))
         message = clean.get("message") or clean.get("detail") or clean
         return cls(
-            message=_cut(message if isinstance(message, str) else redactor.redact(dumps(message).decode())),
+            message=cut(message if isinstance(message, str) else redactor.redact(dumps(message).decode())),
             type=_text(clean.get("type")),
             code=_text(clean.get("code")),
             param=_text(clean.get("param")),
-            raw=clean,
+            raw=clean if len(dumps(clean)) <= MAX_RAW else {},
         )
 
     def say(self, *needles: str) -> bool:
@@ -80,18 +86,24 @@ class Words:
 
 
 def error_in(value: Json) -> Mapping[str, Any] | str | None:
-    """The error that a JSON body is, or holds beside nothing else; None for an answer.
+    """The error that a JSON body is, or holds; None for an answer.
 
     Known shapes: {"error": {…}}, {"error": "…"}, {"object": "error", …} (older vLLM), {"detail": …} (FastAPI),
-    {"type": "error", "error": {…}} (Anthropic).
+    {"type": "error", "error": {…}} (Anthropic), {"choices": [{"error": {…}, …}]} (OpenRouter, once the model began).
     """
     if not isinstance(value, Mapping):
         return None
-    error = value.get("error")
-    if isinstance(error, Mapping | str) and error:
-        return error
+    for error in (value.get("error"), *_errors_of_choices(value.get("choices"))):
+        if isinstance(error, Mapping | str) and error:
+            return error
     is_error = value.get("object") == "error" or (value.keys() <= {"detail", "message", "code", "type", "param"})
     return value if is_error and (value.get("message") or value.get("detail")) else None
+
+
+def _errors_of_choices(choices: Json) -> Iterator[Json]:
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, Mapping):
+            yield choice.get("error")
 
 
 def _mentioned(message: str) -> Iterator[str]:
@@ -107,14 +119,15 @@ def _summary(body: bytes, redactor: Redactor) -> str:
     shown = _TAGS.sub(" ", title.group(1) if title else text)
     line = " ".join("".join(character if character.isprintable() else " " for character in shown).split())
     # Once more: a key in <b> behind the word Bearer has the shape of one only without its tags.
-    return _cut(redactor.redact(line), MAX_SUMMARY)
+    return cut(redactor.redact(line), MAX_SUMMARY)
 
 
-def _cut(text: str, limit: int = MAX_MESSAGE) -> str:
+def cut(text: str, limit: int = MAX_MESSAGE) -> str:
+    """At most `limit` characters of the text, and a mark where that is not all."""
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _text(value: Json) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return str(value)
+    return cut(str(value), MAX_SUMMARY)

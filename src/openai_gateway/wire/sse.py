@@ -39,8 +39,7 @@ class Decoder:
         self._limit = max_event_bytes
         self._begun = False  # whether the first bytes were seen to be, or not to be, a byte order mark
         self._after_cr = False  # the last line ended in CR: a LF that comes first now belongs to it
-        self._pieces: list[bytes] = []  # of the line that has not ended
-        self._pending = 0  # bytes in _pieces
+        self._rest = bytearray()  # the line that has not ended; a list of tiny pieces would weigh many times as much
         self._held = 0  # bytes of the event's lines so far
         self._data: list[bytes] = []
         self._name = ""
@@ -52,7 +51,8 @@ class Decoder:
         Raises EventTooLarge; the decoder is of no use afterwards.
         """
         if not data:
-            self._pieces, self._pending, self._data, self._name = [], 0, [], ""
+            self._rest.clear()
+            self._data, self._name = [], ""
             return []
         if not self._begun:
             data = self._without_bom(data)
@@ -62,10 +62,10 @@ class Decoder:
         return self._lines(data)
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = b"".join((*self._pieces, data))
-        self._pieces, self._pending = [], 0
+        data = bytes(self._rest) + data
+        self._rest.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._pieces, self._pending = [data], len(data)
+            self._rest += data
             return b""
         self._begun = True
         return data.removeprefix(_BOM)
@@ -75,8 +75,8 @@ class Decoder:
         begin = 0
         for end in _LINE_END.finditer(data):
             self._hold(data[begin : end.start()])
-            line = b"".join(self._pieces)
-            self._pieces, self._pending = [], 0
+            line = bytes(self._rest)
+            self._rest.clear()
             begin = end.end()
             item = self._line(line)
             if item is not None:
@@ -87,9 +87,8 @@ class Decoder:
         return found
 
     def _hold(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._pending += len(piece)
-        if self._held + self._pending > self._limit:
+        self._rest += piece
+        if self._held + len(self._rest) > self._limit:
             raise EventTooLarge(f"An event of the stream is larger than {self._limit} bytes")
 
     def _line(self, line: bytes) -> Event | Comment | None:

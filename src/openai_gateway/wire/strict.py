@@ -13,8 +13,9 @@ MAX_DEPTH: Final = 128
 """Precedent: serde_json's limit. The standard library would run until its recursion limit, which no peer may choose."""
 
 _STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
-_STRINGS_AND_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
-_STRINGS_AND_ATOMS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[^\s\[\]{},:"]+', re.DOTALL)
+# A string that never ends matches too: else each quote in it would be tried anew up to the end, in quadratic time.
+_STRINGS_AND_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STRINGS_AND_ATOMS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[^\s\[\]{},:"]+', re.DOTALL)
 _NOT_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 

@@ -77,6 +77,7 @@ def test_only_what_a_caller_would_miss_is_content(body: Any, content: bool) -> N
             Usage(input=3, cached_input=2, reasoning=1),
         ),
         ({"usage": {"prompt_tokens": True, "completion_tokens": -1, "input_tokens": "3"}}, Usage()),
+        ({"usage": {"prompt_tokens": 10**400, "completion_tokens": 2**53 - 1}}, Usage(output=2**53 - 1)),
         ({"usage": None}, None),
         ({"usage": {}}, None),
         ({"usage": 5}, None),

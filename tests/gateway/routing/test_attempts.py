@@ -64,7 +64,7 @@ def started(*targets: Target, **fields: Any) -> Run:
 RETRIED = [Cause.CONNECT, Cause.RESET, Cause.SERVER_ERROR, Cause.RATE_LIMITED, Cause.CUT, Cause.IDLE_CLOCK]
 NEXT_AT_ONCE = [
     Cause.QUOTA, Cause.CREDENTIALS, Cause.MODEL_NOT_FOUND, Cause.FIRST_BYTE_CLOCK, Cause.CONNECT_CLOCK, Cause.MALFORMED,
-    Cause.NOT_CONFIGURED,
+    Cause.NOT_CONFIGURED, Cause.MODEL_NOT_ALLOWED,
 ]  # fmt: skip
 FINAL = [
     Cause.CONTEXT_LENGTH, Cause.CONTENT_POLICY, Cause.REPAIRABLE, Cause.REFUSED, Cause.TOTAL_CLOCK, Cause.TOO_LARGE,
@@ -329,9 +329,9 @@ def test_repairs_that_helped_earlier_are_made_from_the_first_attempt_where_they_
 # --- which error the caller reads ------------------------------------------------------------------------------------
 
 
-def spoken(message: str) -> Failure:
+def spoken(message: str, cause: Cause = Cause.QUOTA, **fields: Any) -> Failure:
     error = GatewayError(kind=Kind.UPSTREAM, message=message, body={"message": message})
-    return Failure(cause=Cause.QUOTA, error=error)
+    return Failure(cause=cause, error=error, **fields)
 
 
 def test_the_first_upstream_that_spoke_is_heard_and_else_the_last_failure() -> None:
@@ -342,6 +342,25 @@ def test_the_first_upstream_that_spoke_is_heard_and_else_the_last_failure() -> N
     quiet = started(A, B)
     quiet.go(failure(Cause.CONNECT_CLOCK, "first"))
     assert quiet.error(failure(Cause.MALFORMED, "last")).message == "last"
+
+
+def test_of_one_target_the_last_word_is_heard() -> None:
+    one = started(A)
+    assert isinstance(one.go(spoken("too many", Cause.RATE_LIMITED, retry_after=1.0)), Wait)
+    one.target()
+    assert one.error(spoken("far too many", Cause.RATE_LIMITED, retry_after=1000.0)).message == "far too many"
+
+
+def test_a_mended_refusal_is_not_heard_again() -> None:
+    one = started(A, call=call(repair=True, body={"temperature": 1}))
+    one.go(spoken("no temperature", cause=Cause.REPAIRABLE, repair="temperature"))
+    assert one.error(spoken("no credit", cause=Cause.QUOTA)).message == "no credit"
+
+
+def test_a_refusal_of_the_request_is_told_even_with_the_last_attempt() -> None:
+    one = started(A, B, max_attempts=2)
+    one.go(spoken("no credit", cause=Cause.QUOTA))
+    assert one.error(spoken("bad request", cause=Cause.REFUSED)).message == "bad request"
 
 
 # --- the laws --------------------------------------------------------------------------------------------------------

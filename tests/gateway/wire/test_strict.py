@@ -78,6 +78,13 @@ def test_depth_is_no_question_of_what_follows_broken_text() -> None:
         loads(b'\\"' + b"[" * 300 + b'"')
 
 
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_a_string_that_never_ends_is_looked_at_once(end: bytes) -> None:
+    # Trying each of its escaped quotes anew would take hours: the time-out of the suite fails this test.
+    with pytest.raises(JsonError, match="Nested deeper than 128 levels"):
+        loads(b'\\"' * 1_000_000 + b"[" * 300 + end)
+
+
 @pytest.mark.parametrize(
     ("data", "position"),
     [
