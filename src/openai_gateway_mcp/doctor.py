@@ -231,6 +231,8 @@ async def _default_model(settings: GatewaySettings, opener: Opener | None) -> Fi
         return Finding(health=Health.OK, about=about, text=f"{choice.model} is served. {choice.note}".rstrip())
     mend = f"Set DEFAULT_MODEL to one that is, such as {listed[0]}." if listed else "Set DEFAULT_MODEL."
     is_set = "DEFAULT_MODEL" if settings.default_model_is_set else "DEFAULT_MODEL is not set, and its default"
+    # Nobody chose a default that is not set, and who names models needs none.
+    health = Health.WRONG if settings.default_model_is_set else Health.WARNING
     return Finding(
-        health=Health.WRONG, about=about, text=f"{is_set} {choice.model} is not among the models listed", mend=mend
+        health=health, about=about, text=f"{is_set} {choice.model} is not among the models listed", mend=mend
     )

@@ -34,6 +34,8 @@ def serve(settings: Settings, wire: Wire) -> int:
     set_up(settings.log_level, Redactor(settings.features.gateway.secrets))
     for warning in settings.warnings:
         _LOG.warning("%s", warning)
+    if wire.receive.kind is Kind.TERMINAL:
+        say("waiting for an MCP client's messages on this terminal, which echoes nothing; --help tells of the rest")
     return stdio.run(wire, functools.partial(_converse, settings, wire), say=say)
 
 

@@ -163,11 +163,18 @@ async def test_an_empty_list_and_a_default_that_is_not_in_it_are_found(autojump_
     assert about(findings, "default model").mend == "Set DEFAULT_MODEL."
 
 
-@pytest.mark.parametrize(("is_set", "words"), [(False, "DEFAULT_MODEL is not set"), (True, "DEFAULT_MODEL nope")])
-async def test_a_default_model_that_is_not_listed_is_wrong(is_set: bool, words: str, autojump_clock: MockClock) -> None:
-    environ = REMOTE | ({"DEFAULT_MODEL": "nope"} if is_set else {})
-    finding = about(await findings_of(environ, Upstream(models=lists("a", "b"))), "default model")
-    assert finding.health is Health.WRONG
+@pytest.mark.parametrize(
+    ("chosen", "health", "words"),
+    [
+        ({}, Health.WARNING, "DEFAULT_MODEL is not set"),
+        ({"DEFAULT_MODEL": "nope"}, Health.WRONG, "DEFAULT_MODEL nope"),
+    ],
+)
+async def test_a_default_model_that_is_not_listed_is_wrong_if_somebody_chose_it(
+    chosen: dict[str, str], health: Health, words: str, autojump_clock: MockClock
+) -> None:
+    finding = about(await findings_of(REMOTE | chosen, Upstream(models=lists("a", "b"))), "default model")
+    assert finding.health is health
     assert finding.text.startswith(words)
     assert "such as a" in finding.mend
 

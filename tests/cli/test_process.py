@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +163,21 @@ def test_typers_way_to_serving_serves_too() -> None:
     done = start("--embedded", "--drain=30", "--", messages=[INITIALIZE])
     assert answers_in(done)[1]["result"]["protocolVersion"] == "2025-11-25"
     assert done.returncode == 0
+
+
+def test_on_a_terminal_it_tells_the_person_what_it_waits_for() -> None:
+    master, slave = pty.openpty()
+    try:
+        kept = {name: value for name, value in INHERITED.items() if name == "PATH" or name.startswith("COVERAGE_")}
+        command = [sys.executable, "-m", "openai_gateway_mcp", "--embedded"]
+        with subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=subprocess.PIPE, env=kept | {"PYTHONPATH": str(ROOT / "src")}
+        ) as process:
+            assert process.stderr is not None
+            said = iter(process.stderr.readline, b"")
+            assert any(b"waiting for an MCP client" in line and b"--help" in line for line in said)
+            process.terminate()
+            assert process.wait(timeout=60) == 143
+    finally:
+        os.close(master)
+        os.close(slave)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
+import pytest
 import trio
 from trio.testing import MockClock
 
 from openai_gateway import Gateway, Settings, open_gateway
 from openai_gateway_mcp.features.door import Door, open_door
-from tests.features.scripted import Upstream, settings_of
+from tests.features.scripted import REMOTE, Upstream, lists, settings_of
 
 SETTINGS = settings_of({}).gateway
 
@@ -67,6 +69,45 @@ async def test_a_caller_that_is_cancelled_while_it_opens_spoils_it_for_no_other(
         with trio.fail_after(5):
             await door.gateway()
     assert opening.opened == 1
+
+
+@asynccontextmanager
+async def cannot_open(_: Settings) -> AsyncIterator[Gateway]:
+    await trio.lowlevel.checkpoint()
+    raise ImportError("httpx is broken")
+    yield  # type: ignore[unreachable]  # what makes it a generator
+
+
+async def test_a_gateway_that_cannot_be_opened_fails_each_caller_and_not_the_server() -> None:
+    async with open_door(SETTINGS, opener=cannot_open) as door:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="not open") as raised:
+                await door.gateway()
+            assert isinstance(raised.value.__cause__, ImportError)
+
+
+async def test_a_list_that_cannot_be_renewed_behind_the_callers_back_ends_nothing(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    upstream = Upstream(models=[lists("a"), breaks])
+
+    @asynccontextmanager
+    async def opener(settings: Settings) -> AsyncIterator[Gateway]:
+        async with open_gateway(settings, transport=upstream) as gateway:
+            yield gateway
+
+    caplog.set_level("INFO", logger="openai_gateway_mcp")
+    async with open_door(settings_of(REMOTE).gateway, opener=opener) as door:
+        assert [model.id for model in await door.models_at_once()] == ["a"]
+        await trio.sleep(3600)
+        assert [model.id for model in await door.models_at_once()] == ["a"]
+        await trio.sleep(3600)
+    assert "could not be renewed" in caplog.text
+    assert "ZeroDivisionError('a mistake of ours')" in caplog.text
+
+
+def breaks() -> httpx.Response:
+    raise ZeroDivisionError("a mistake of ours")
 
 
 async def test_warming_up_twice_is_harmless() -> None:

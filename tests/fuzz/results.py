@@ -79,7 +79,6 @@ COMPLETION_RESULTS = st.builds(
     values=st.one_of(st.lists(TEXT, max_size=3), st.just(["many"] * 150)).map(tuple),
     total=st.integers(0, 1000),
     has_more=st.booleans(),
-    extra=st.sampled_from([{}, {"model": "echo"}]),
 )
 EXTENSION_RESULTS = st.lists(TEXT, min_size=1, max_size=2).map(lambda values: ExtensionResult(value=_chat(values)))
 MODEL_LISTS = st.lists(OBJECTS, max_size=2).map(lambda models: ExtensionResult(value={"models": models}))

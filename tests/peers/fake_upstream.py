@@ -193,6 +193,9 @@ class Caller:
             answering.cancel()
 
     async def _answer(self, model: str, body: Json) -> None:
+        if model not in {manner.value for manner in Manner}:
+            await self._send_json(404, failure(f"The model {model} does not exist", "model_not_found"))
+            return
         match Manner(model):
             case Manner.REFUSE:
                 await self._send_json(400, failure("This model refuses", "refused"))

@@ -289,8 +289,9 @@ def test_a_completion_has_at_most_100_values(
 def test_a_chat_completion_is_a_valid_completion_with_more_beside_it(play: Playbook) -> None:
     play >> request(1, "completion/complete", prompt="Hello!") << handed(ExtensionCalled, 1)
     more = {"model": "m", "usage": {"total_tokens": 3}, "finish_reason": "stop"}
-    play.answer(1, CompletionResult(values=("Hi",), total=1, has_more=False, extra=more))
-    assert play.result(1) == {**more, "completion": {"values": ["Hi"], "total": 1, "hasMore": False}}
+    value = {"completion": {"values": ["Hi"], "total": 1, "hasMore": False}, **more}
+    play.answer(1, ExtensionResult(value=value))
+    assert play.result(1) == value
 
 
 @pytest.mark.parametrize("version", REVISIONS)

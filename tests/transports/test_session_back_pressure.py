@@ -33,6 +33,27 @@ async def test_reading_stops_while_the_queue_is_full_and_goes_on_when_the_client
     conversation.wire.close()
 
 
+async def test_reports_do_not_pile_up_behind_a_full_queue(nursery: trio.Nursery, autojump_clock: Clock) -> None:
+    conversation = Conversation(capacity=65_536)
+
+    async def report(text: str, reporter: Reporter) -> str:
+        for tick in range(100):
+            reporter.progress(tick, message="x" * (HIGH_WATER // 10))
+            await trio.sleep(1)
+        return text
+
+    conversation.script = report
+    nursery.start_soon(conversation.run)
+    id_ = conversation.call("x", progress_token="token")
+    await trio.sleep(1_000)
+
+    received = [await conversation.wire.receive()]
+    while received[-1] != answer(id_, "x"):
+        received.append(await conversation.wire.receive())
+    assert 10 <= len(received) <= 14
+    conversation.wire.close()
+
+
 async def test_no_parked_call_starts_while_the_queue_is_full(nursery: trio.Nursery) -> None:
     conversation = Conversation(capacity=65_536, max_in_flight=2)
     conversation.script = answer_big

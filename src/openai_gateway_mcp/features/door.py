@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from openai_gateway import GatewayError, Model
+from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Opener = Callable[[GatewaySettings], AbstractAsyncContextManager["Gateway"]]
 """`openai_gateway.open_gateway`, or the same over another transport than the network."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 _ENGINE = ("openai_gateway.engine.gateway", "openai_gateway.wire.structure")
 """What a first call needs and the opening handshake does not: together they cost more than all the rest of a start."""
@@ -32,6 +35,7 @@ class Door:
         self._open = opener or _open_gateway
         self._opening: trio.Event | None = None
         self._gateway: Gateway | None = None
+        self._failure: Exception | None = None
 
     async def gateway(self) -> Gateway:
         """The gateway, opened by the first caller; a caller that is cancelled meanwhile spoils it for no other."""
@@ -39,7 +43,8 @@ class Door:
             self._opening = trio.Event()
             self._nursery.start_soon(self._hold, self._opening)
         await self._opening.wait()
-        assert self._gateway is not None  # noqa: S101 - tells mypy what the event means
+        if self._gateway is None or self._failure is not None:
+            raise RuntimeError("the gateway is not open") from self._failure
         return self._gateway
 
     async def warm_up(self) -> None:
@@ -60,14 +65,21 @@ class Door:
         return known
 
     async def _renew_models(self) -> None:
-        with suppress(GatewayError):  # the old list serves on; whoever asks for the list itself is told
+        try:
             await self.models()
+        except Exception as error:  # noqa: BLE001 - the top of a task nobody waits for: it must not end the server
+            # The old list serves on; whoever asks for the list itself is told.
+            _LOG.info("The model list could not be renewed: %r", error)
 
     async def _hold(self, opened: trio.Event) -> None:
-        await self.warm_up()
-        async with self._open(self.settings) as self._gateway:
+        try:
+            await self.warm_up()
+            async with self._open(self.settings) as self._gateway:
+                opened.set()
+                await trio.sleep_forever()
+        except Exception as error:  # noqa: BLE001 - the top of a task: its callers are told, the server goes on
+            self._failure = error
             opened.set()
-            await trio.sleep_forever()
 
 
 @asynccontextmanager

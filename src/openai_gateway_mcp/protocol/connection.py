@@ -152,7 +152,7 @@ class Connection:
         self._flights.finish(flight)
 
     def offer(self, server: Server) -> None:
-        """Change what is offered; whoever listens is told which lists are new."""
+        """Change what is offered, as a reload will; whoever listens is told which lists are new."""
         old, self._server = self._server, server
         self._fixed.clear()
         if self._closed:

@@ -222,4 +222,4 @@ def _prompt_result(result: PromptResult, revision: Revision) -> Object:
 def _completion_result(result: CompletionResult) -> Object:
     values = list(result.values[:MAX_COMPLETIONS])
     has_more = result.has_more or len(values) < len(result.values)
-    return {**result.extra, "completion": {"values": values, "total": result.total, "hasMore": has_more}}
+    return {"completion": {"values": values, "total": result.total, "hasMore": has_more}}

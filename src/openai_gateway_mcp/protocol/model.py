@@ -167,7 +167,6 @@ class CompletionResult:
     values: tuple[str, ...]
     total: int
     has_more: bool
-    extra: Mapping[str, Json] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)

@@ -231,7 +231,8 @@ class _CallReporter:
         self._not_before = -math.inf
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        if not self.wanted or progress <= self._last:
+        # Behind a full queue reports would pile up for as long as the call runs, and each is stale by the next.
+        if not self.wanted or progress <= self._last or self._outbox.is_full:
             return
         now = trio.current_time()
         if now < self._not_before:

@@ -87,8 +87,8 @@ def run(wire: Wire, converse: Callable[[Stream], Awaitable[None]], *, say: Calla
     """
     if wire.receive.kind in _NOBODY:
         say(
-            f"stdin {_NOBODY[wire.receive.kind]}, so no client can be heard: start the container with -i, "
-            "or serve HTTP with `openai-gateway-mcp http`"
+            f"stdin {_NOBODY[wire.receive.kind]}, so no client can be heard: "
+            "an MCP client starts this command itself; a container needs `docker run -i`"
         )
         return 0
     if wire.send.kind is Kind.CLOSED:
