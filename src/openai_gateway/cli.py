@@ -29,6 +29,9 @@ _File = Annotated[
 ]
 
 
+_NOT_SHOWN: Final = {"name", "url_set_by", "key_set_by"}  # the first is in the header
+
+
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         typer.echo(f"openai-gateway {openai_gateway.__version__}")
@@ -69,7 +72,7 @@ def _load(file: str | None) -> Settings:
 
 def _sections(settings: Settings) -> Iterable[str]:
     for provider in settings.table.providers.values():
-        yield _section(f"[providers.{provider.name}]", _shown_of(provider, leave_out={"name"}))
+        yield _section(f"[providers.{provider.name}]", _shown_of(provider, leave_out=_NOT_SHOWN))
     for row in settings.table.rows:
         yield _section("[[models]]", _shown_of(row))
     yield _section("[timeouts]", attrs.asdict(settings.timeouts))

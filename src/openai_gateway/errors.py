@@ -54,6 +54,7 @@ class GatewayError(Exception):
     `message` says what failed and why, already redacted; `hint` what to do next (may be empty). `status`, `type`,
     `code` and `param` are those of the OpenAI error object; an upstream's own error keeps its own values under the
     kind that fits. `retry_after` is in seconds. `body` is the upstream's own error object (redacted), if there was one.
+    `waited_for` is what a total timeout interrupted, in words that can stand behind a colon; empty for a plain answer.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class GatewayError(Exception):
     type: str = attrs.field()
     code: str | None = attrs.field()
     body: Mapping[str, Any] | None = None
+    waited_for: str = ""
 
     @status.default
     def _status_of_kind(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Never, final
 from urllib.parse import quote, quote_plus
 
@@ -68,20 +68,36 @@ class Redactor:
         for needle, pattern in self._short:
             if needle in text:
                 text = pattern.sub(MARK, text)
+        return _strike_shapes(self.strike_known(text))
+
+    def strike_known(self, text: str) -> str:
+        """`text` with a mark for each given secret of 8 characters or more, and for nothing else: for names.
+
+        A model may be called xai-grok-2-latest, which has the shape of a key, and be served by "ollama" to whoever has
+        the key "ollama".
+        """
         spans = sorted(span for form in self._long for span in _spans(text, form))
-        return _strike_shapes(_cut(text, spans) if spans else text)
+        return _cut(text, spans) if spans else text
 
     def redact_json(self, value: Any) -> Any:
-        """The same for each string in a JSON value, keys included, and for a number that is a secret."""
-        if isinstance(value, str):
-            return self.redact(value)
-        if isinstance(value, Mapping):
-            return {self.redact(key): self.redact_json(member) for key, member in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.redact_json(item) for item in value]
-        if isinstance(value, int | float) and self.redact(repr(value)) != repr(value):
-            return MARK
-        return value
+        """`redact` for each string in a JSON value, keys included, and for a number that is a secret."""
+        return _each(value, self.redact)
+
+    def strike_known_json(self, value: Any) -> Any:
+        """`strike_known` for the same."""
+        return _each(value, self.strike_known)
+
+
+def _each(value: Any, strike: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return strike(value)
+    if isinstance(value, Mapping):
+        return {strike(key): _each(member, strike) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each(item, strike) for item in value]
+    if isinstance(value, int | float) and strike(repr(value)) != repr(value):
+        return MARK
+    return value
 
 
 def _octets(value: str) -> bytes:

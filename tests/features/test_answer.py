@@ -53,9 +53,9 @@ def test_an_empty_answer_is_an_error_that_says_why_and_what_to_do(nothing: str, 
 
 
 def test_what_the_gateway_waited_for_is_said() -> None:
-    text, is_error = shown(end=End.SOFT_DEADLINE, waited_for="The provider asked to wait.")
+    text, is_error = shown(end=End.SOFT_DEADLINE, waited_for="2 attempts failed, the last so: Busy.")
     assert is_error
-    assert "55 s: The provider asked to wait. Try again" in text
+    assert "55 s: 2 attempts failed, the last so: Busy. Try again" in text
 
 
 def test_a_silent_model_may_be_queued_or_thinking() -> None:
@@ -126,6 +126,23 @@ def test_only_the_first_choice_is_gathered() -> None:
     transcript = Transcript()
     transcript.feed({"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "yes"}}]})
     assert transcript.text == "yes"
+
+
+def test_content_in_parts_is_text_and_thinking() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Let me "}, {"type": "text", "text": "see."}]}
+    parts = [thinking, {"type": "text", "text": "4"}, {"type": "image_url", "image_url": "x"}, "odd", {"type": "text"}]
+    transcript = Transcript()
+    assert transcript.feed({"choices": [{"delta": {"content": parts}}]}) == "4"
+    assert transcript.feed({"choices": [{"delta": {"content": "2"}}]}) == "2"
+    transcript.feed({"choices": [{"delta": {"content": [{"type": "thinking", "thinking": " So."}]}}]})
+    assert (transcript.text, transcript.reasoning) == ("42", "Let me see. So.")
+    assert (transcript.characters, transcript.received) == (2, 17)
+
+
+def test_a_finish_reason_without_measure_is_cut() -> None:
+    transcript = Transcript()
+    transcript.feed({"choices": [{"delta": {}, "finish_reason": "x" * 10_000}]})
+    assert transcript.finish_reason == "x" * 64
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -106,6 +106,14 @@ async def test_every_choice_is_a_value(autojump_clock: MockClock) -> None:
     assert "usage" not in value
 
 
+async def test_a_value_is_the_text_of_content_in_parts(autojump_clock: MockClock) -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}]
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": parts}}]}
+    value = await complete(Upstream(any=answers(200, body)), prompt="hi")
+    assert value["completion"]["values"] == ["x"]
+    assert value["message"]["content"] == parts
+
+
 async def test_a_body_of_another_shape_still_makes_a_valid_result(autojump_clock: MockClock) -> None:
     for choices in ([], [1, {"message": 2}]):
         body = {"choices": choices}

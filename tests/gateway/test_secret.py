@@ -148,3 +148,13 @@ def test_no_planted_canary_gets_through(secret: str, before: str, after: str) ->
     in_json = one.redact(json.dumps({"error": text}))
     assert json.dumps(secret)[1:-1] not in in_json.replace(MARK, "\0")
     assert secret not in str(one.redact_json({"error": [text]})["error"][0]).replace(MARK, "\0")
+
+
+def test_in_names_only_the_known_secrets_are_struck_and_no_short_ones() -> None:
+    one = redactor(KEY, "ollama")
+    names = {"id": "xai-grok-2-latest", "owned_by": "ollama", f"x {KEY}": [f"by {KEY}", KEY[:12], 7]}
+    assert one.strike_known_json(names) == {
+        "id": "xai-grok-2-latest",
+        "owned_by": "ollama",
+        f"x {MARK}": [f"by {MARK}", MARK, 7],
+    }

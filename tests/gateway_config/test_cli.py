@@ -89,8 +89,8 @@ def test_the_configuration_is_shown_without_its_secrets(tmp_path: Path) -> None:
         assert part in output
     assert "allow_insecure = true" in output
     assert "price = { input = 1.0, output = 2.5 }" in output
-    for secret in (CANARY, "proxy-password-0123"):
-        assert secret not in output
+    for hidden in (CANARY, "proxy-password-0123", "set_by"):
+        assert hidden not in output
 
 
 def test_without_a_file_the_environments_rows_are_shown() -> None:

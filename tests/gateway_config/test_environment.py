@@ -11,6 +11,7 @@ import pytest
 from openai_gateway import config
 from openai_gateway.config import Overrides
 from openai_gateway.errors import ConfigError
+from openai_gateway.routing.dialects import PLANNED
 from openai_gateway.routing.settings import Settings
 
 CANARY = "sk-canary-0123456789abcdefghij"
@@ -27,6 +28,8 @@ TABLES: dict[str, Table] = {"remote": config.remote, "embedded": config.embedded
         ("TIMEOUT", "-1", "more than 0"),
         ("TIMEOUT", "nan", "a number of seconds"),
         ("TIMEOUT", "inf", "at most 86400"),
+        ("TIMEOUT", "1_0", "a number of seconds"),
+        ("TIMEOUT", "\u0663", "a number of seconds"),
         ("MAX_RETRIES", "three", "a whole number from 0 to 20"),
         ("MAX_RETRIES", "-1", "a whole number"),
         ("MAX_RETRIES", "1.5", "a whole number"),
@@ -93,6 +96,23 @@ def test_a_wrong_log_level_is_told() -> None:
 
 
 # Secrets
+
+
+@pytest.mark.parametrize("around", ["Bearer ", "bearer  ", "Authorization: Bearer "])
+def test_a_key_pasted_with_its_header_is_told_and_not_shown(tmp_path: Path, around: str) -> None:
+    pasted = f"{around}{CANARY}"
+    in_file = {"GATEWAY_API_KEY_FILE": secret_file(tmp_path, pasted.encode())}
+    for environ in ({"GATEWAY_API_KEY": pasted}, in_file):
+        with pytest.raises(ConfigError, match=r'begins with "Bearer".*leave only the key') as caught:
+            config.read_secret(environ, "GATEWAY_API_KEY")
+        assert "GATEWAY_API_KEY" in str(caught.value)
+        assert CANARY not in str(caught.value)
+
+
+def test_a_key_may_begin_with_the_same_letters() -> None:
+    secret = config.read_secret({"A": "bearer-of-news-0123"}, "A")
+    assert secret is not None
+    assert secret.reveal() == "bearer-of-news-0123"
 
 
 def secret_file(directory: Path, content: bytes, mode: int = 0o600) -> str:
@@ -246,7 +266,16 @@ def test_openrouter_takes_all_other_names_where_openai_is_not() -> None:
     assert rows_of({"OPENROUTER_API_KEY": "r"})[-1] == ("*", "openrouter", "*")
 
 
-@pytest.mark.parametrize(("variable", "kind"), [("AZURE_OPENAI_API_KEY", "azure"), ("ANTHROPIC_API_KEY", "anthropic")])
+PLANNED_KEYS = {"azure": "AZURE_OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+
+
+def test_every_planned_kind_has_the_variable_of_its_key() -> None:
+    found = config.embedded(dict.fromkeys(PLANNED_KEYS.values(), "some-key")).table.providers
+
+    assert set(found) == set(PLANNED) == set(PLANNED_KEYS)
+
+
+@pytest.mark.parametrize(("kind", "variable"), PLANNED_KEYS.items())
 def test_a_kind_that_is_not_built_is_named_and_not_skipped(variable: str, kind: str) -> None:
     settings = config.embedded({variable: "some-key"})
 
@@ -309,3 +338,17 @@ def test_the_start_imports_neither_the_http_client_nor_what_reads_files() -> Non
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "url", "key"),
+    [
+        (config.remote({"GATEWAY_URL": "https://g.example"}), "gateway", "GATEWAY_URL", "GATEWAY_API_KEY"),
+        (config.remote({}, url="https://g.example"), "gateway", "the gateway's URL", "GATEWAY_API_KEY"),
+        (config.embedded({"OPENAI_API_KEY": CANARY}), "openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+        (config.embedded({"OPENROUTER_API_KEY": CANARY}), "openrouter", "", "OPENROUTER_API_KEY"),
+    ],
+)
+def test_a_provider_knows_what_sets_its_address_and_its_key(settings: Settings, name: str, url: str, key: str) -> None:
+    provider = settings.table.providers[name]
+    assert (provider.url_set_by, provider.key_set_by) == (url, key)

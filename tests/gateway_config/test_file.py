@@ -83,6 +83,7 @@ def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
     openai = settings.table.providers["openai"]
     assert (openai.base_url, openai.organization, openai.project) == ("https://api.openai.com/v1", "org-1", "proj-1")
     assert (openai.headers, openai.proxy) == ({"x-team": "blue"}, "http://proxy.example:3128")
+    assert (openai.url_set_by, openai.key_set_by) == ("base_url of openai", "api_key of openai")
     assert openai.api_key is not None
     assert openai.api_key.reveal() == CANARY
     first, echo, long = settings.table.rows
@@ -119,6 +120,7 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
     ("text", "line", "said"),
     [
         ('[provider.p]\nkind = "echo"\n', 1, "unknown key 'provider' in the file. Did you mean 'providers'?"),
+        (f'{OPENAI}url_set_by = "x"\n', 3, "unknown key 'url_set_by' in [providers.p]."),
         (f'{OPENAI}base-url = "x"\n', 3, "unknown key 'base-url' in [providers.p]. Did you mean 'base_url'?"),
         (f"{OPENAI}\nzzz = 1\n", 4, "Known are allow_insecure"),
         (f"{ROW}wieght = 2\n", 6, "unknown key 'wieght' in [[models]]. Did you mean 'weight'?"),

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from openai_gateway import Gateway, GatewayError, Kind, Model, open_gateway
 from openai_gateway.engine.catalogue import merge
 from openai_gateway.routing.plan import RouteTable
-from tests.gateway_engine.scripted import Answer, Script, provider, refusal, row, settings, two_providers, whole
+from tests.gateway_engine.scripted import CANARY, Answer, Script, provider, refusal, row, settings, two_providers, whole
 
 
 def listing(*entries: Any, **more: Any) -> Answer:
@@ -116,12 +116,59 @@ async def test_providers_are_asked_side_by_side_and_one_may_fail(
     assert ["down" in record.message for record in caplog.records] == [True]
 
 
+async def test_a_list_that_lacks_a_provider_is_kept_only_briefly(autojump_clock: MockClock) -> None:
+    script = ByHost({"one.example": listing({"id": "a"}), "two.example": refusal(500)})
+    made = settings(row("*", model="*"), row("*", "two", model="*"), providers=(provider("one"), provider("two")))
+    async with open_gateway(made, transport=script) as gateway:
+        assert ids(await gateway.models()) == ["a"]
+        script.become("two.example", listing({"id": "b"}))
+        await trio.sleep(29)
+        assert ids(await gateway.models()) == ["a"]
+        await trio.sleep(2)
+        assert ids(await gateway.models()) == ["a", "b"]
+        await trio.sleep(299)
+        assert ids(await gateway.models()) == ["a", "b"]
+
+    assert len(script.requests) == 4
+
+
+async def test_a_provider_that_cannot_be_asked_at_all_makes_no_list_short_lived(autojump_clock: MockClock) -> None:
+    script = Script(listing({"id": "a"}))
+    lacking = provider("two", missing="KEY is not set.")
+    made = settings(row("*", model="*"), row("*", "two", model="*"), providers=(provider("one"), lacking))
+    async with open_gateway(made, transport=script) as gateway:
+        await gateway.models()
+        await trio.sleep(299)
+        assert ids(await gateway.models()) == ["a"]
+
+
+async def test_a_list_shows_no_key_of_ours_and_leaves_names_as_they_are(autojump_clock: MockClock) -> None:
+    script = Script(listing({"id": "xai-grok-2-latest", "owned_by": f"him of {CANARY}", f"x {CANARY}": [CANARY]}))
+    async with open_gateway(settings(row("*", model="*")), transport=script) as gateway:
+        (model,) = await gateway.models()
+
+    assert (model.id, model.owned_by) == ("xai-grok-2-latest", "him of [redacted]")
+    assert CANARY not in str(model.raw)
+
+
+async def test_a_list_past_its_limit_is_cut_off(autojump_clock: MockClock) -> None:
+    script = Script(whole(body=(b" " * 2**20,) * 10))
+    async with open_gateway(settings(), transport=script) as gateway:
+        with pytest.raises(GatewayError, match="larger than 8 MiB"):
+            await gateway.models()
+
+    assert script.log[-1] == "closed 0"
+
+
 class ByHost(Script):
     """A script that answers by host, whoever asks first."""
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__()
         self._by_host = answers
+
+    def become(self, host: str, answer: Answer) -> None:
+        self._by_host[host] = answer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.answers.append(self._by_host[request.url.host])

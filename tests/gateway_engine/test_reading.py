@@ -19,6 +19,7 @@ PIECES = st.sampled_from(
         chunk("Hi"),
         chunk("Grüße\r\n"),
         STOP,
+        chunk("cut", finish="error"),
         USAGE,
         DONE,
         b": life\n\n",

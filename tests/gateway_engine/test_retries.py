@@ -105,8 +105,38 @@ async def test_a_refused_credential_sends_later_calls_elsewhere_first(
 
     assert (first.served.attempts, second.served.attempts) == (2, 1)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
-        "The provider one refuses its credential; it is asked last from now on."
+        "The provider one refuses its credential; until it takes it again, it is asked last."
     ]
+
+
+async def test_a_provider_that_takes_its_credential_again_has_its_old_place_again(autojump_clock: MockClock) -> None:
+    script = Script(refusal(402), whole(), refusal(503), whole(), whole())
+    async with open_gateway(two_providers(retries=Retries(max_retries=0)), transport=script) as gateway:
+        served = [(await gateway.call(ask())).served.target for _ in range(3)]
+
+    assert [request.url.host.split(".")[0] for request in script.requests] == ["one", "two", "two", "one", "one"]
+    assert served == ["two/m-at-two", "one/m-at-one", "one/m-at-one"]
+
+
+async def test_a_credential_that_is_refused_again_and_again_is_warned_of_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_gateway(settings(), transport=Script(refusal(401), refusal(401))) as gateway:
+        for _ in range(2):
+            with pytest.raises(GatewayError):
+                await gateway.call(ask())
+
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+async def test_an_answer_that_the_server_ended_is_no_whole_one(autojump_clock: MockClock, reason: str) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hel"}, "finish_reason": reason}
+    script = Script(whole(body=(json.dumps({"choices": [choice]}).encode(),)), whole())
+    async with open_gateway(settings(), transport=script) as gateway:
+        reply = await gateway.call(ask())
+
+    assert (reply.served.attempts, reply.served.finish_reason) == (2, "stop")
 
 
 async def test_a_repair_that_helped_is_remembered(autojump_clock: MockClock) -> None:
@@ -147,14 +177,26 @@ async def test_an_endpoint_without_choices_may_answer_without(autojump_clock: Mo
         assert (await gateway.call(ask(endpoint="embeddings"))).json == {"data": []}
 
 
-async def test_a_request_id_is_shown_without_a_secret_and_not_at_any_length(autojump_clock: MockClock) -> None:
-    answer = whole(headers={"content-type": "application/json", "x-request-id": f"{CANARY} " + "x" * 5000})
-    async with open_gateway(settings(), transport=Script(answer)) as gateway:
-        shown = (await gateway.call(ask())).served.request_id
+async def test_what_the_upstream_says_of_itself_is_shown_without_a_secret_and_not_at_any_length(
+    autojump_clock: MockClock,
+) -> None:
+    long = f"{CANARY} " + "x" * 5000
+    body = {"model": long, "choices": [{"message": {"content": "x"}, "finish_reason": long}]}
+    headers = {"content-type": "application/json", "x-request-id": long}
+    script = Script(whole(body=(json.dumps(body).encode(),), headers=headers))
+    async with open_gateway(settings(), transport=script) as gateway:
+        served = (await gateway.call(ask())).served
 
-    assert shown is not None
-    assert CANARY not in shown
-    assert len(shown) <= 201
+    for shown in (served.request_id, served.model, served.finish_reason):
+        assert shown is not None
+        assert shown.startswith("[redacted] xxx")
+        assert len(shown) <= 201
+
+
+async def test_a_model_name_with_the_shape_of_a_key_is_shown(autojump_clock: MockClock) -> None:
+    body = {"model": "xai-grok-2-latest", "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    async with open_gateway(settings(), transport=Script(whole(body=(json.dumps(body).encode(),)))) as gateway:
+        assert (await gateway.call(ask())).served.model == "xai-grok-2-latest"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def remote(environ: Mapping[str, str], *, url: str | None = None, overrides: Ove
         name="gateway",
         url=base_url(raw, said_by, allow_insecure=insecure),
         key=read_secret(environ, "GATEWAY_API_KEY"),
+        url_set_by="GATEWAY_URL" if url is None else "the gateway's URL",
+        key_set_by="GATEWAY_API_KEY",
         allow_insecure=insecure,
     )
     table = RouteTable(providers={gateway.name: gateway}, rows=(ModelRow(name="*", provider=gateway.name, model="*"),))

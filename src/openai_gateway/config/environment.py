@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ _SWITCHES: Final = {
     "no": False,
     "off": False,
 }
+_HEADER_AROUND: Final = re.compile(r"(?:authorization\s*:\s*)?bearer(?:\s|$)", re.IGNORECASE)
 _MAX_SECRET_BYTES: Final = 64 * 1024  # the longest keys in use are JSON Web Tokens of a few kilobytes
 
 
@@ -41,7 +43,7 @@ def seconds(environ: Mapping[str, str], name: str) -> float | None:
 
 def checked_seconds(raw: str, name: str) -> float:
     try:
-        value = float(raw)
+        value = float(raw) if raw.isascii() and "_" not in raw else math.nan  # float() would take "1_0"
     except ValueError:
         value = math.nan
     if not 0 < value <= MAX_SECONDS:  # a NaN fails this too
@@ -124,7 +126,13 @@ def refuse_if_others_can_read(mode: int, path: str, said_by: str) -> None:
 
 
 def usable_key(value: str, said_by: str) -> str:
-    """The value, if an HTTP header can carry it: a line break or a stray quote mark of a word processor cannot."""
+    """The value, if it is the bare key and an HTTP header can carry it. Raises ConfigError.
+
+    A line break or a stray quote mark of a word processor is no key's; and what was pasted with the header around it
+    would be refused by every provider, for reasons that nobody can see.
+    """
+    if _HEADER_AROUND.match(value):
+        raise ConfigError(f'{said_by} begins with "Bearer", which is sent before the key anyway; leave only the key.')
     if not is_header_value(value):
         raise ConfigError(
             f"{said_by} holds a character that no key has; copy the key again, on one line of plain ASCII."

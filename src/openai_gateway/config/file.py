@@ -29,7 +29,8 @@ _MAX_FILE_BYTES: Final = 4 * 2**20
 _TOP_KEYS: Final = ("providers", "models", "timeouts", "retries")
 _TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
-_PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in {"name", "missing"})
+_NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by"}
+_PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
@@ -135,6 +136,8 @@ class _Reader:
             client_cert=self._existing(table, "client_cert"),
             allow_insecure=insecure,
             missing=missing,
+            url_set_by=f"base_url of {name}",
+            key_set_by=f"api_key of {name}",
         )
         self.result.secrets += provider_secrets(provider)
         return provider

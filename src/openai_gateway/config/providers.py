@@ -16,6 +16,7 @@ from openai_gateway.secret import Secret
 OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
 ECHO: Final = "echo"
+_KEY_VARIABLES: Final = {"azure": "AZURE_OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 
 
 def not_built(kind: str, what: str) -> str:
@@ -29,6 +30,8 @@ def openai_provider(
     name: str,
     url: str,
     key: Secret | None,
+    key_set_by: str,
+    url_set_by: str = "",
     organization: str | None = None,
     project: str | None = None,
     allow_insecure: bool = False,
@@ -44,6 +47,8 @@ def openai_provider(
         proxy=environment_proxy(environ, url),
         ca_bundle=environment.text(environ, "SSL_CERT_FILE"),
         allow_insecure=allow_insecure,
+        url_set_by=url_set_by,
+        key_set_by=key_set_by,
     )
 
 
@@ -94,6 +99,8 @@ def _openai(environ: Mapping[str, str]) -> Provider | None:
         name="openai",
         url=OPENAI_URL if raw is None else base_url(raw, "OPENAI_BASE_URL", allow_insecure=insecure),
         key=key,
+        key_set_by="OPENAI_API_KEY",
+        url_set_by="OPENAI_BASE_URL",
         organization=_header(environ, "OPENAI_ORG_ID"),
         project=_header(environ, "OPENAI_PROJECT_ID"),
         allow_insecure=insecure,
@@ -106,18 +113,25 @@ def _header(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def _openrouter(environ: Mapping[str, str]) -> Provider | None:
-    key = environment.read_secret(environ, "OPENROUTER_API_KEY")
-    return None if key is None else openai_provider(environ, name="openrouter", url=OPENROUTER_URL, key=key)
+    variable = "OPENROUTER_API_KEY"
+    key = environment.read_secret(environ, variable)
+    if key is None:
+        return None
+    return openai_provider(environ, name="openrouter", url=OPENROUTER_URL, key=key, key_set_by=variable)
 
 
 def _planned(environ: Mapping[str, str]) -> tuple[Provider, ...]:
     """Their keys are taken all the same: the redactor strikes them out, and the error can say what was meant."""
-    keys = {"azure": "AZURE_OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
-    found = {kind: environment.read_secret(environ, variable) for kind, variable in keys.items()}
+    found = {kind: environment.read_secret(environ, variable) for kind, variable in _KEY_VARIABLES.items()}
+    keys = {kind: key for kind, key in found.items() if key is not None}
+    if not keys:
+        return ()
+    from openai_gateway.routing.dialects import PLANNED  # noqa: PLC0415 - at most starts there is no such key
+
     return tuple(
-        Provider(name=kind, kind=kind, api_key=key, missing=not_built(kind, f"the provider of {keys[kind]}"))
-        for kind, key in found.items()
-        if key is not None
+        Provider(name=kind, kind=kind, api_key=key, missing=not_built(kind, f"the provider of {key.name}"))
+        for kind, key in keys.items()
+        if kind in PLANNED
     )
 
 

@@ -21,6 +21,12 @@ from openai_gateway.routing.plan import ModelRow, Provider, RouteTable, Target
 from openai_gateway.wire.strict import JsonError, loads
 
 TTL: Final = 300.0  # seconds
+TTL_OF_PART: Final = 30.0
+"""Of a list that lacks what a provider would have listed, had it answered: nobody is to miss its models for long."""
+
+MAX_LIST_BYTES: Final = 8 * 2**20
+"""Some ten times what the largest list in use (OpenRouter's) weighs; it is kept in memory and shown to people."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 Entries = tuple[Mapping[str, Json], ...]
@@ -29,7 +35,7 @@ Entries = tuple[Mapping[str, Json], ...]
 
 @attrs.define(kw_only=True)
 class Catalogue:
-    """The merged list, kept for its TTL. Whoever asks while it is being fetched waits for the same fetch."""
+    """The merged list, kept for its time. Whoever asks while it is being fetched waits for the same fetch."""
 
     router: Router
     _models: tuple[Model, ...] | None = attrs.field(default=None, init=False)
@@ -55,19 +61,23 @@ class Catalogue:
 
     async def _fetch(self) -> tuple[Model, ...]:
         try:
-            self._models = merge(self.router.settings.table, await _listed(self.router))
+            listed, is_whole = await _listed(self.router)
+            self._models = merge(self.router.settings.table, listed)
             self._error = None
         except GatewayError as error:
             self._error = error
             raise
         finally:
             self._fetches += 1
-        self._fresh_until = trio.current_time() + TTL
+        self._fresh_until = trio.current_time() + (TTL if is_whole else TTL_OF_PART)
         return self._models
 
 
-async def _listed(router: Router) -> dict[str, Entries]:
-    """What each provider that has a row lists, by the provider's name. Raises GatewayError if none answered."""
+async def _listed(router: Router) -> tuple[dict[str, Entries], bool]:
+    """What each provider that has a row lists, by the provider's name, and whether asking again soon is no use.
+
+    Raises GatewayError if none answered.
+    """
     table = router.settings.table
     providers = [table.providers[name] for name in dict.fromkeys(row.provider for row in table.rows)]
     if not providers:
@@ -87,7 +97,8 @@ async def _listed(router: Router) -> dict[str, Entries]:
             nursery.start_soon(ask, provider)
     if not found:
         raise errors[0]
-    return found
+    # What a provider lacks in the configuration, it lacks for as long as this snapshot lives.
+    return found, all(error.kind is Kind.CONFIGURATION for error in errors)
 
 
 async def _list_of(router: Router, provider: Provider) -> Entries:
@@ -119,7 +130,7 @@ async def _entries(router: Router, target: Target, exchange: Exchange) -> Entrie
         raise (await router.refusal(target, exchange)).error
     exchange.content_came()
     try:
-        json = loads(await exchange.read_all())
+        json = loads(await exchange.read_all(MAX_LIST_BYTES))
     except JsonError as error:
         raise Broke(Cause.MALFORMED, str(error)) from None
     if error_in(json) is not None:
@@ -127,7 +138,8 @@ async def _entries(router: Router, target: Target, exchange: Exchange) -> Entrie
     data = _data_of(json)
     if not isinstance(data, list):
         raise Broke(Cause.MALFORMED, "it is no list of models")
-    return tuple(entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str))
+    entries = (entry for entry in data if isinstance(entry, dict) and isinstance(entry.get("id"), str))
+    return tuple(router.redactor.strike_known_json(entry) for entry in entries)
 
 
 def _data_of(json: Json) -> Json:

@@ -13,7 +13,7 @@ import trio
 from openai_gateway.engine.clocks import Broke, Clocks
 from openai_gateway.engine.upstream import MAX_ERROR_BYTES, Exchange, Upstream
 from openai_gateway.errors import ConfigError, GatewayError, Kind
-from openai_gateway.routing.assemble import finish_reason_of, usage_of
+from openai_gateway.routing.assemble import failed_finish, finish_reason_of, usage_of
 from openai_gateway.routing.attempts import Cause, Fail, Failure, State, Step, Try, Wait, begin, next_step
 from openai_gateway.routing.calls import Call, Json, Reply, Served, Usage
 from openai_gateway.routing.classify import classify_event, classify_response, error_in, failure_of
@@ -30,7 +30,7 @@ from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
 _WITH_CHOICES: Final = frozenset({"chat/completions", "completions"})
-_MAX_HEADER: Final = 200  # characters of an upstream's header that are passed on
+_MAX_FACT: Final = 200  # characters of a name or an id of the upstream's that are passed on
 
 
 @attrs.define(kw_only=True)
@@ -64,12 +64,19 @@ class Router:
         return Journey(router=self, call=call, state=state, began=now)
 
     def learn(self, state: State, target: Target | None) -> None:
-        """Keep what a call found out: refused credentials, and the repairs with which `target` answered."""
+        """Keep what a call found out: which credentials are refused, and the repairs with which `target` answered."""
         for provider in state.rejected:
             if provider not in self._rejected:
                 self._rejected.add(provider)
-                _LOG.warning("The provider %s refuses its credential; it is asked last from now on.", provider)
-        if target is not None and state.changes:
+                _LOG.warning(
+                    "The provider %s refuses its credential; until it takes it again, it is asked last.", provider
+                )
+        if target is None:
+            return
+        if target.provider.name in self._rejected:  # the account may have been topped up, the key allowed
+            self._rejected.remove(target.provider.name)
+            _LOG.info("The provider %s takes its credential again.", target.provider.name)
+        if state.changes:
             # Beside what other calls found out: this one may not have used every parameter.
             known = self._repaired.get(target.name, ())
             self._repaired[target.name] = tuple(dict.fromkeys((*known, *state.changes)))
@@ -175,6 +182,8 @@ class Journey:
             return classify_event(json, target=target, redactor=self.router.redactor)
         if self.call.endpoint in _WITH_CHOICES and not isinstance(json.get("choices"), list):
             return self.router.failed(target, Broke(Cause.MALFORMED, "it has no choices"))
+        if (reason := failed_finish(json)) is not None:
+            return self.router.failed(target, Broke(Cause.CUT, f"finish_reason {reason}"))
         return body, json
 
     def served(self, target: Target, facts: Facts) -> Served:
@@ -182,20 +191,21 @@ class Journey:
         self.router.learn(self.state, target)
         skipped = f"{facts.malformed} unreadable event(s) of the stream were skipped"
         return Served(
-            model=facts.model or target.model,
+            model=self._shown(facts.model) or target.model,
             target=target.name,
             attempts=self.state.attempts,
             warnings=(*self.state.warnings, *([skipped] if facts.malformed else [])),
             usage=facts.usage,
             request_id=self._shown(facts.request_id),
-            finish_reason=facts.finish_reason,
+            finish_reason=self._shown(facts.finish_reason),
             first_byte=facts.first_byte - self.began,
             elapsed=trio.current_time() - self.began,
             cost=cost(facts.usage, target.row.price),
         )
 
-    def _shown(self, header: str | None) -> str | None:
-        return None if header is None else cut(self.router.redactor.redact(header), _MAX_HEADER)
+    def _shown(self, said: str | None) -> str | None:
+        """The door for all of the upstream's own words in Served. Key shapes stay: model names have them ("xai-…")."""
+        return None if said is None else cut(self.router.redactor.strike_known(said), _MAX_FACT)
 
 
 def _dialect(target: Target) -> Dialect:

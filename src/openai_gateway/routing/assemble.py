@@ -1,18 +1,19 @@
-"""Puts a stream of chat.completion.chunk objects together again, and takes a whole answer apart into chunks."""
+"""What the chunks of a stream and whole answers say, and a whole answer taken apart into chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import attrs
-
 from openai_gateway.routing.calls import Json, Usage
 
-_CONTENT: Final = (
-    "content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio",
-    "images",
+_BESIDE_CONTENT: Final = (
+    "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio", "images",
 )  # fmt: skip
+_FAILED: Final = frozenset({"error", "abort"})
+"""finish_reasons that OpenAI does not have: OpenRouter says "error" where the provider behind it failed on the way,
+vLLM and SGLang say "abort" where the engine dropped the request (it shuts down, or is scaled down)."""
+
 _TOO_MANY: Final = 2**53
 """Tokens that no call has; up to here every reader of JSON holds an integer exactly (RFC 8259, 6), a float too."""
 
@@ -22,10 +23,11 @@ def has_content(chunk: Json) -> bool:
 
     A delta with only a role, and an empty one, do not stop the first-byte clock.
     """
-    return any(
-        choice.get("text") or any(_mapping(choice.get("delta")).get(name) for name in _CONTENT)
-        for choice in _choices(chunk)
-    )
+    for choice in _choices(chunk):
+        delta = _mapping(choice.get("delta"))
+        if choice.get("text") or _says(delta.get("content")) or any(delta.get(name) for name in _BESIDE_CONTENT):
+            return True
+    return False
 
 
 def usage_of(body: Json) -> Usage | None:
@@ -43,9 +45,21 @@ def usage_of(body: Json) -> Usage | None:
     )
 
 
+def finish_reasons(body: Json) -> Iterator[tuple[int, str | None]]:
+    """Index and finish_reason of each choice of a whole answer or a chunk; what has another shape is passed over."""
+    for choice in _choices(body):
+        index, reason = choice.get("index"), choice.get("finish_reason")
+        yield index if isinstance(index, int) else 0, reason if isinstance(reason, str) and reason else None
+
+
 def finish_reason_of(body: Json) -> str | None:
     """The finish_reason of the first choice that has one, in a whole answer or a chunk."""
-    return next((reason for choice in _choices(body) if (reason := _string(choice.get("finish_reason")))), None)
+    return next((reason for _, reason in finish_reasons(body) if reason is not None), None)
+
+
+def failed_finish(body: Json) -> str | None:
+    """The finish_reason of a choice that the server and not the model ended, so that its answer is cut; else None."""
+    return next((reason for _, reason in finish_reasons(body) if reason in _FAILED), None)
 
 
 def as_chunks(answer: Mapping[str, Json]) -> tuple[dict[str, Json], ...]:
@@ -67,164 +81,6 @@ def _as_delta(choice: Mapping[str, Json]) -> dict[str, Json]:
     return {"index": 0, **rest, "delta": delta, "finish_reason": choice.get("finish_reason")}
 
 
-@attrs.define
-class Choice:
-    """One choice so far."""
-
-    finish_reason: str | None = None
-    audio: dict[str, Json] = attrs.field(factory=dict)
-    _texts: dict[str, list[str]] = attrs.field(factory=dict, init=False)
-    _tool_calls: dict[int, dict[str, Json]] = attrs.field(factory=dict, init=False)
-
-    @property
-    def content(self) -> str:
-        return self._joined("content") or self._joined("text")
-
-    @property
-    def reasoning(self) -> str:
-        """What came as `reasoning_content` (DeepSeek, vLLM, llama.cpp) or as `reasoning` (OpenRouter, Groq)."""
-        return self._joined("reasoning_content") or self._joined("reasoning")
-
-    @property
-    def refusal(self) -> str:
-        return self._joined("refusal")
-
-    @property
-    def tool_calls(self) -> list[dict[str, Json]]:
-        """Whole OpenAI tool call objects, in the order of their index."""
-        return [self._tool_calls[index] for index in sorted(self._tool_calls)]
-
-    def feed(self, choice: Mapping[str, Json]) -> None:
-        """Take in one entry of a chunk's `choices`."""
-        delta = _mapping(choice.get("delta"))
-        for name in ("content", "reasoning_content", "reasoning", "refusal"):
-            self._add_text(name, delta.get(name))
-        self._add_text("text", choice.get("text"))  # of the older completions endpoint
-        for call in _list(delta.get("tool_calls")):
-            self._add_tool_call(_mapping(call))
-        self._add_audio(_mapping(delta.get("audio")))
-        self.finish_reason = _string(choice.get("finish_reason")) or self.finish_reason
-
-    def message(self) -> dict[str, Json]:
-        """The assistant message that all deltas make."""
-        message: dict[str, Json] = {"role": "assistant", "content": self.content or None}
-        if self.reasoning:
-            message["reasoning_content"] = self.reasoning
-        message["refusal"] = self.refusal or None
-        if self.tool_calls:
-            message["tool_calls"] = self.tool_calls
-        if self.audio:
-            message["audio"] = self.audio
-        return message
-
-    def _joined(self, name: str) -> str:
-        return "".join(self._texts.get(name, ()))
-
-    def _add_text(self, name: str, piece: Json) -> None:
-        if isinstance(piece, str) and piece:
-            self._texts.setdefault(name, []).append(piece)
-
-    def _add_tool_call(self, piece: Mapping[str, Json]) -> None:
-        call = self._tool_calls.setdefault(
-            self._index_of(piece), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        )
-        function = _mapping(piece.get("function"))
-        call["id"] = _string(piece.get("id")) or call["id"]
-        call["type"] = _string(piece.get("type")) or call["type"]
-        call["function"]["name"] = _string(function.get("name")) or call["function"]["name"]
-        call["function"]["arguments"] += _string(function.get("arguments"))
-
-    def _index_of(self, piece: Mapping[str, Json]) -> int:
-        """Some servers leave the index out: then a new id is a new call; a piece without one goes on with the last."""
-        index, id_ = piece.get("index"), piece.get("id")
-        if isinstance(index, int):
-            return index
-        if id_ and all(call["id"] != id_ for call in self._tool_calls.values()):
-            return len(self._tool_calls)
-        same = (at for at, call in self._tool_calls.items() if call["id"] == id_)
-        return next(same, max(self._tool_calls, default=0))
-
-    def _add_audio(self, piece: Mapping[str, Json]) -> None:
-        for name, value in piece.items():
-            joined = name in {"data", "transcript"} and isinstance(value, str)
-            self.audio[name] = _string(self.audio.get(name)) + value if joined else value
-
-
-@attrs.define
-class Assembly:
-    """What a stream has said so far. What has the wrong shape is passed over: it went to the caller as it came."""
-
-    usage: Usage | None = attrs.field(default=None, init=False)
-    error: Json | None = attrs.field(default=None, init=False)
-    _choices: dict[int, Choice] = attrs.field(factory=dict, init=False)
-    _head: dict[str, Json] = attrs.field(factory=dict, init=False)
-    _raw_usage: Json = attrs.field(default=None, init=False)
-
-    def feed(self, chunk: Json) -> None:
-        """Take in one event's JSON; `error` then holds an in-band error, if that is what it was."""
-        body = _mapping(chunk)
-        self.error = body.get("error") or self.error
-        self._head |= {name: body[name] for name in ("id", "created", "model") if body.get(name)}
-        for choice in _choices(body):
-            index = choice.get("index")
-            self._choices.setdefault(index if isinstance(index, int) else 0, Choice()).feed(choice)
-        usage = usage_of(body)
-        if usage is not None:
-            self.usage, self._raw_usage = usage, body["usage"]
-
-    @property
-    def choices(self) -> Mapping[int, Choice]:
-        """By index; the properties below are those of index 0."""
-        return self._choices
-
-    @property
-    def text(self) -> str:
-        return self._first.content
-
-    @property
-    def reasoning(self) -> str:
-        return self._first.reasoning
-
-    @property
-    def refusal(self) -> str:
-        return self._first.refusal
-
-    @property
-    def tool_calls(self) -> list[dict[str, Json]]:
-        return self._first.tool_calls
-
-    @property
-    def audio(self) -> dict[str, Json]:
-        return self._first.audio
-
-    @property
-    def finish_reason(self) -> str | None:
-        return self._first.finish_reason
-
-    @property
-    def model(self) -> str:
-        """The model's name as the upstream gave it."""
-        return _string(self._head.get("model"))
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether every choice that began has its finish_reason, and one began: then no [DONE] is missed."""
-        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
-
-    def answer(self) -> dict[str, Json]:
-        """The whole chat.completion that the chunks make."""
-        choices = [
-            {"index": index, "message": choice.message(), "finish_reason": choice.finish_reason}
-            for index, choice in sorted(self._choices.items())
-        ]
-        usage = {} if self._raw_usage is None else {"usage": self._raw_usage}
-        return {**self._head, "object": "chat.completion", "choices": choices, **usage}
-
-    @property
-    def _first(self) -> Choice:
-        return self._choices.get(0) or Choice()
-
-
 def _choices(body: Json) -> Iterator[Mapping[str, Json]]:
     return (choice for choice in _list(_mapping(body).get("choices")) if isinstance(choice, Mapping))
 
@@ -237,8 +93,13 @@ def _list(value: Json) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
+def _says(content: Json) -> bool:
+    """Whether there is any text in a `content`: a string, or parts as of Mistral's reasoning models."""
+    if isinstance(content, list):
+        return any(_says(part) for part in content)
+    if isinstance(content, Mapping):
+        return any(_says(value) for name, value in content.items() if name != "type")
+    return isinstance(content, str) and content != ""
 
 
 def _count(counts: Mapping[str, Json], *names: str) -> int:

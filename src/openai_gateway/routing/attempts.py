@@ -316,10 +316,12 @@ def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
 
 
 def _time_is_up(state: State) -> GatewayError:
+    attempts = "1 attempt" if state.attempts == 1 else f"{state.attempts} attempts"
     messages = [error.message for error in state.errors.values()]
     last = f" The last attempt: {messages[-1]}" if messages else ""
     return GatewayError(
         kind=Kind.TOTAL_TIMEOUT,
-        message=f"The time for this call is up after {state.attempts} attempts.{last}",
+        message=f"The time for this call is up after {attempts}.{last}",
         hint="Allow the call more time, or ask for less.",
+        waited_for=f"{attempts} failed, the last so: {messages[-1]}" if messages else "",
     )

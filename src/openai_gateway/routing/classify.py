@@ -69,21 +69,27 @@ def failure_of(
     said = message.format(target=target.name)
     # Cut last: half a key would not be known as one any more.
     words = f": {cut(redactor.redact(detail), MAX_SUMMARY)}" if detail else "."
-    error = GatewayError(kind=kind, message=redactor.redact(said) + words, hint=hint)
+    error = GatewayError(kind=kind, message=redactor.redact(said) + words, hint=_about(target, hint))
     return Failure(cause=cause, error=error, after_content=after_content)
 
 
+def _about(target: Target, hint: str) -> str:
+    """The hint, with what a person can set in the place of {url}."""
+    return hint.format(url=target.provider.url_set_by or f"the address of {target.provider.name}")
+
+
 _WAIT_LONGER: Final = "Raise TIMEOUT, or first_byte in the model's row, if this model thinks long."
-_CHECK_ADDRESS: Final = "Check that base_url is the address of an OpenAI-compatible API."
+_CHECK_ADDRESS: Final = "Check {url}: it has to lead to an OpenAI-compatible API."
+_CHECK_NETWORK: Final = "Check {url}, the network and the proxy."
 
 _WITHOUT_ANSWER: Final[Mapping[Cause, tuple[Kind, str, str]]] = {
-    Cause.CONNECT: (Kind.NETWORK, "No connection to {target}", "Check base_url, the network and the proxy."),
+    Cause.CONNECT: (Kind.NETWORK, "No connection to {target}", _CHECK_NETWORK),
     Cause.RESET: (Kind.NETWORK, "The connection to {target} broke", ""),
     Cause.CUT: (Kind.UPSTREAM, "The answer of {target} broke off before its end", ""),
     Cause.MALFORMED: (Kind.UPSTREAM, "{target} sent no OpenAI answer", _CHECK_ADDRESS),
     Cause.TOO_LARGE: (Kind.UPSTREAM, "The answer of {target} is too large", ""),
     Cause.NOT_CONFIGURED: (Kind.CONFIGURATION, "{target} cannot be called", ""),
-    Cause.CONNECT_CLOCK: (Kind.CONNECT_TIMEOUT, "No connection to {target} in time", "Check base_url and the network."),
+    Cause.CONNECT_CLOCK: (Kind.CONNECT_TIMEOUT, "No connection to {target} in time", _CHECK_NETWORK),
     Cause.FIRST_BYTE_CLOCK: (Kind.FIRST_BYTE_TIMEOUT, "{target} did not begin to answer in time", _WAIT_LONGER),
     Cause.IDLE_CLOCK: (Kind.IDLE_TIMEOUT, "{target} stopped in the middle of its answer", _WAIT_LONGER),
     Cause.TOTAL_CLOCK: (Kind.TOTAL_TIMEOUT, "The time for this call is up; {target} was being asked", ""),
@@ -165,7 +171,7 @@ def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayEr
         return GatewayError(kind=Kind.PERMISSION, message=words.message, param=words.param, body=words.raw)
     if cause is Cause.MALFORMED:
         message = f"{target.name} answered {status}, a redirect; it is not followed."
-        return GatewayError(kind=Kind.UPSTREAM, message=message, hint=_CHECK_ADDRESS)
+        return GatewayError(kind=Kind.UPSTREAM, message=message, hint=_about(target, _CHECK_ADDRESS))
     kind = Kind.TOO_LARGE if status == 413 else _KINDS.get(cause, Kind.UPSTREAM)
     if words.raw is None:
         said = f": {words.message}" if words.message else "."
@@ -184,11 +190,11 @@ def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayEr
 
 def _credentials_rejected(status: int, words: Words, target: Target) -> GatewayError:
     """Never the upstream's 401: the caller would take it for a word about its own key."""
-    key = target.provider.api_key
+    provider, key = target.provider, target.provider.api_key
     said = f": {words.message}" if words.message else "."
     return GatewayError(
         kind=Kind.CREDENTIALS_REJECTED,
         message=f"{target.name} refused our credential ({status}){said}",
-        hint=f"Check {key.name} of {target.provider.name}." if key else f"Set an API key for {target.provider.name}.",
+        hint=f"Check {key.name}." if key else f"Set {provider.key_set_by or f'an API key for {provider.name}'}.",
         body=words.raw,
     )

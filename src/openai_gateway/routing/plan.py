@@ -18,7 +18,8 @@ class Provider:
     """Where calls go, and the credential they carry.
 
     `base_url` is normalised: no trailing slash, it ends before /chat/completions. `missing` says what to set before
-    this provider can be called (its key, or a kind that is not built yet).
+    this provider can be called (its key, or a kind that is not built yet). `url_set_by` and `key_set_by` are what a
+    person changes for another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Provider:
     client_cert: str | None = None
     allow_insecure: bool = False
     missing: str = ""
+    url_set_by: str = ""
+    key_set_by: str = ""
 
 
 @attrs.frozen(kw_only=True)

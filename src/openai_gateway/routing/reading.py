@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
-from openai_gateway.routing.assemble import has_content, usage_of
+from openai_gateway.routing.assemble import failed_finish, finish_reasons, has_content, usage_of
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Chunk, Json, Usage
 from openai_gateway.routing.classify import classify_event, error_in, failure_of
@@ -100,6 +100,9 @@ class Reading:
                 json, target=self.target, redactor=self.redactor, after_content=self.passed_on
             )
             return []
+        if (reason := failed_finish(json)) is not None:
+            self._fail(Cause.CUT, f"finish_reason {reason}")
+            return []
         self._note(json)
         if self.show_usage or not is_only_usage(json):
             self._held.append(Chunk(data=data, json=json))
@@ -112,7 +115,7 @@ class Reading:
             self.model = json["model"] or None
         self.usage = usage_of(json) or self.usage
         self.content = self.content or has_content(json)
-        for index, finish_reason in _choices(json):
+        for index, finish_reason in finish_reasons(json):
             self._unfinished.add(index)
             if finish_reason is not None:
                 self._unfinished.discard(index)
@@ -138,12 +141,3 @@ class Reading:
 def is_only_usage(json: Mapping[str, Json]) -> bool:
     """The chunk that we asked for: a caller who did not ask for it sees the stream as it would be without it."""
     return json.get("choices") == [] and isinstance(json.get("usage"), dict)
-
-
-def _choices(json: Mapping[str, Json]) -> Iterator[tuple[int, str | None]]:
-    """Index and finish_reason of each choice of the chunk; what has another shape is passed over."""
-    choices = json.get("choices")
-    for choice in choices if isinstance(choices, list) else []:
-        if isinstance(choice, dict):
-            index, reason = choice.get("index"), choice.get("finish_reason")
-            yield index if isinstance(index, int) else 0, reason if isinstance(reason, str) and reason else None

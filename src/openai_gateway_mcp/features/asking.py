@@ -74,7 +74,7 @@ async def ask(gateway: Gateway, call: Call, *, pace: Pace, max_characters: int) 
         except GatewayError as error:
             if not _is_soft_deadline(error, call):
                 raise
-            asking.waited_for = error.message
+            asking.waited_for = error.waited_for
     transcript = asking.transcript
     return Answer(
         model=call.model,
@@ -82,7 +82,7 @@ async def ask(gateway: Gateway, call: Call, *, pace: Pace, max_characters: int) 
         text=transcript.text,
         reasoning=transcript.reasoning,
         refusal=transcript.refusal,
-        finish_reason=transcript.finish_reason,
+        finish_reason=None if asking.served is None else asking.served.finish_reason,
         served=asking.served,
         waited_for=asking.waited_for,
     )

@@ -11,6 +11,7 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import seed_fault
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.list_models import model_entry
+from openai_gateway_mcp.features.transcript import text_of
 from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, METHOD_NOT_FOUND, Fault
 from openai_gateway_mcp.protocol.events import ExtensionCalled
 from openai_gateway_mcp.protocol.model import ExtensionResult
@@ -116,7 +117,7 @@ def _result(response: Params) -> Params:
     """A standard CompleteResult with the answers as its values, and the upstream's body whole beside them."""
     choices = [one for one in _list(response.get("choices")) if isinstance(one, Mapping)]
     messages = [one["message"] for one in choices if isinstance(one.get("message"), Mapping)]
-    texts = [message["content"] for message in messages if isinstance(message.get("content"), str)]
+    texts = [text_of(message["content"]) for message in messages if isinstance(message.get("content"), str | list)]
     first = choices[0] if choices else {}
     facts = {
         "message": messages[0] if messages else None,

@@ -11,6 +11,23 @@ Json = Any
 
 # DeepSeek, vLLM and llama.cpp say reasoning_content, OpenRouter and Ollama say reasoning.
 _REASONING_KEYS = ("reasoning_content", "reasoning")
+_MOST_OF_A_REASON = 64  # characters of a finish_reason; the longest in use has 14
+
+
+def text_of(content: Json) -> str:
+    """The text of a message's `content`: a string, or the text parts of a list (Mistral's reasoning models)."""
+    return content if isinstance(content, str) else _of_parts(content, "text")
+
+
+def thinking_of(content: Json) -> str:
+    """The reasoning among the parts of a `content`: {"type": "thinking", "thinking": [{"type": "text", …}]}."""
+    return _of_parts(content, "thinking")
+
+
+def _of_parts(content: Json, kind: str) -> str:
+    parts = content if isinstance(content, list) else []
+    # Each kind has its words under its own name: a string, or for the thinking once more a list of text parts.
+    return "".join(text_of(part.get(kind)) for part in parts if isinstance(part, Mapping) and part.get("type") == kind)
 
 
 @attrs.define
@@ -40,13 +57,14 @@ class Transcript:
         """Take one event, and return the text it adds. What has another shape than Chat Completions is passed over."""
         choice = _first_choice(event)
         if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
+            self.finish_reason = reason[:_MOST_OF_A_REASON]
         delta = choice.get("delta")
         if not isinstance(delta, Mapping):
             return ""
         self._take(self._refusal, delta.get("refusal"))
         self._take(self._reasoning, next((delta[key] for key in _REASONING_KEYS if delta.get(key)), None))
-        piece = self._take(self._text, delta.get("content"))
+        self._take(self._reasoning, thinking_of(delta.get("content")))
+        piece = self._take(self._text, text_of(delta.get("content")))
         self.characters += len(piece)
         return piece
 

@@ -1,4 +1,4 @@
-"""A stream put together again, whatever shape its chunks have."""
+"""What chunks and whole answers say, whatever shape they have, and a whole answer taken apart."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_gateway.routing.assemble import Assembly, as_chunks, finish_reason_of, has_content, usage_of
+from openai_gateway.routing.assemble import (
+    as_chunks,
+    failed_finish,
+    finish_reason_of,
+    finish_reasons,
+    has_content,
+    usage_of,
+)
 from openai_gateway.routing.calls import Usage
 
 
 def chunk(delta: Any = None, **choice: Any) -> dict[str, Any]:
     return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": None, **choice}]}
-
-
-def assembled(*chunks: Any) -> Assembly:
-    assembly = Assembly()
-    for one in chunks:
-        assembly.feed(one)
-    return assembly
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,10 @@ def assembled(*chunks: Any) -> Assembly:
         (chunk({"tool_calls": [{"index": 0}]}), True),
         (chunk({"function_call": {"name": "f"}}), True),
         (chunk({"audio": {"data": "x"}}), True),
+        (chunk({"content": [{"type": "text", "text": "x"}]}), True),
+        (chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "x"}]}]}), True),
+        (chunk({"content": [{"type": "text", "text": ""}]}), False),
+        (chunk({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": ""}], "closed": True}]}), False),
         ({"choices": [{"index": 0, "text": "x"}]}, True),
         (chunk({"role": "assistant"}), False),
         (chunk({"role": "assistant", "content": ""}), False),
@@ -89,105 +93,6 @@ def test_usage_is_read_from_any_shape(body: Any, usage: Usage | None) -> None:
     assert usage_of(body) == usage
 
 
-def test_the_pieces_of_a_stream_become_one_answer() -> None:
-    assembly = assembled(
-        {
-            "id": "c1",
-            "created": 5,
-            "model": "m",
-            "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}],
-        },
-        chunk({"reasoning_content": "hm"}),
-        chunk({"content": "Hel"}),
-        chunk({"content": "lo"}),
-        {"choices": [{"index": 1, "delta": {"content": "other", "refusal": "no"}, "finish_reason": "length"}]},
-    )
-    finished_before = assembly.is_finished
-    assembly.feed(chunk({}, finish_reason="stop"))
-    assembly.feed({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "x": 3}})
-    assert (assembly.text, assembly.reasoning, assembly.refusal, assembly.finish_reason) == ("Hello", "hm", "", "stop")
-    assert (assembly.model, assembly.usage, assembly.error) == ("m", Usage(input=1, output=2), None)
-    assert (finished_before, assembly.is_finished) == (False, True)
-    assert sorted(assembly.choices) == [0, 1]
-    assert assembly.answer() == {
-        "id": "c1",
-        "created": 5,
-        "model": "m",
-        "object": "chat.completion",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "Hello", "reasoning_content": "hm", "refusal": None},
-                "finish_reason": "stop",
-            },
-            {
-                "index": 1,
-                "message": {"role": "assistant", "content": "other", "refusal": "no"},
-                "finish_reason": "length",
-            },
-        ],
-        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "x": 3},
-    }
-
-
-def test_tool_calls_are_joined_by_index() -> None:
-    def piece(index: int | None, **fields: Any) -> dict[str, Any]:
-        return chunk({"tool_calls": [({} if index is None else {"index": index}) | fields]})
-
-    assembly = assembled(
-        piece(1, id="b", function={"name": "g", "arguments": "{"}),
-        piece(0, id="a", type="function", function={"name": "f", "arguments": ""}),
-        piece(0, function={"arguments": '{"x"'}),
-        piece(1, function={"arguments": "}"}),
-        piece(0, function={"arguments": ":1}"}),
-    )
-    assert assembly.tool_calls == [
-        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}},
-        {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
-    ]
-    assert assembly.answer()["choices"][0]["message"]["tool_calls"] == assembly.tool_calls
-
-
-def test_tool_calls_without_an_index_are_told_apart_by_id() -> None:
-    assembly = assembled(
-        chunk(
-            {"tool_calls": [{"id": "a", "function": {"arguments": "1"}}, {"id": "b", "function": {"arguments": "2"}}]}
-        ),
-        chunk({"tool_calls": [{"id": "a", "function": {"arguments": "3"}}]}),
-        chunk({"tool_calls": [{"function": {"arguments": "4"}}]}),
-    )
-    assert [call["function"]["arguments"] for call in assembly.tool_calls] == ["13", "24"]
-    alone = assembled(chunk({"tool_calls": [{"function": {"arguments": "1"}}, "odd"]}))
-    assert [call["function"]["arguments"] for call in alone.tool_calls] == ["1"]
-
-
-def test_audio_pieces_are_joined() -> None:
-    assembly = assembled(
-        chunk({"audio": {"id": "au", "transcript": "a"}}),
-        chunk({"audio": {"data": "QUJD", "transcript": "b"}}),
-        chunk({"audio": {"data": "REVG", "expires_at": 9}}),
-    )
-    assert assembly.audio == {"id": "au", "transcript": "ab", "data": "QUJDREVG", "expires_at": 9}
-    assert assembly.answer()["choices"][0]["message"]["audio"] == assembly.audio
-
-
-def test_the_older_endpoints_text_and_openrouters_reasoning_are_text_and_reasoning() -> None:
-    assembly = assembled({"choices": [{"text": "a"}]}, {"choices": [{"text": "b"}]}, chunk({"reasoning": "r"}))
-    assert (assembly.text, assembly.reasoning) == ("ab", "r")
-
-
-def test_an_error_in_band_is_kept() -> None:
-    assembly = assembled(chunk({"content": "x"}), {"error": {"message": "broke"}}, chunk({}))
-    assert assembly.error == {"message": "broke"}
-
-
-def test_an_empty_stream_is_an_empty_answer() -> None:
-    assembly = assembled()
-    assert (assembly.text, assembly.tool_calls, assembly.audio, assembly.finish_reason) == ("", [], {}, None)
-    assert not assembly.is_finished
-    assert assembly.answer() == {"object": "chat.completion", "choices": []}
-
-
 ANSWER: dict[str, Any] = {
     "id": "c1",
     "object": "chat.completion",
@@ -208,11 +113,23 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def test_a_whole_answer_taken_apart_and_put_together_is_the_same() -> None:
+def test_a_whole_answer_is_taken_apart_into_the_chunks_that_say_the_same() -> None:
+    (choice,) = ANSWER["choices"]
+    (tool_call,) = choice["message"]["tool_calls"]
+    head = {"id": "c1", "object": "chat.completion.chunk", "model": "m"}
+    delta = {**choice["message"], "tool_calls": [{"index": 0, **tool_call}]}
     chunks = as_chunks(ANSWER)
-    assert [one["object"] for one in chunks] == ["chat.completion.chunk"] * 2
+    assert chunks == (
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]},
+        {**head, "choices": [], "usage": ANSWER["usage"]},
+    )
     assert has_content(chunks[0])
-    assert assembled(*chunks).answer() == ANSWER
+
+
+def test_content_in_parts_stays_in_parts() -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}]
+    (one,) = as_chunks({"choices": [{"message": {"content": parts}}]})
+    assert one["choices"][0]["delta"] == {"content": parts}
 
 
 def test_an_answer_without_usage_has_no_usage_chunk() -> None:
@@ -223,6 +140,17 @@ def test_the_finish_reason_of_an_answer_is_found() -> None:
     assert finish_reason_of(ANSWER) == "stop"
     assert finish_reason_of({"choices": [{"finish_reason": None}, {"finish_reason": "length"}]}) == "length"
     assert finish_reason_of({}) is None
+
+
+def test_each_choice_has_its_finish_reason_and_what_has_another_shape_has_none() -> None:
+    choices = [{"index": 1, "finish_reason": "stop"}, {"index": "x", "finish_reason": ""}, "odd", {"finish_reason": 5}]
+    assert list(finish_reasons({"choices": choices})) == [(1, "stop"), (0, None), (0, None)]
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_an_end_that_the_server_made_is_a_failed_one(reason: str) -> None:
+    assert failed_finish({"choices": [{"finish_reason": "stop"}, {"index": 1, "finish_reason": reason}]}) == reason
+    assert failed_finish(ANSWER) is None
 
 
 _ODD = st.recursive(
@@ -253,12 +181,10 @@ _ODD = st.recursive(
 )
 
 
-@given(
-    st.lists(_ODD | st.builds(chunk, _ODD) | st.builds(lambda call: chunk({"tool_calls": [call]}), _ODD), max_size=5)
-)
-def test_no_shape_of_chunk_breaks_the_assembly(chunks: list[Any]) -> None:
-    assembly = assembled(*chunks)
-    for one in chunks:
-        assert has_content(one) in {True, False}
-    answer = assembly.answer()
-    assert assembled(*as_chunks(answer)).text == assembly.text
+@given(_ODD | st.builds(chunk, _ODD) | st.builds(lambda call: chunk({"tool_calls": [call]}), _ODD))
+def test_no_shape_of_chunk_breaks_what_reads_it(one: Any) -> None:
+    assert has_content(one) in {True, False}
+    assert all(isinstance(index, int) for index, _ in finish_reasons(one))
+    usage_of(one)
+    if isinstance(one, dict):
+        as_chunks(one)

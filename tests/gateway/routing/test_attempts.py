@@ -200,7 +200,7 @@ def test_the_nearer_of_total_and_the_calls_deadline_holds() -> None:
 def test_a_call_past_its_deadline_is_not_begun() -> None:
     error = run(call=call(deadline=0.0)).error()
     assert error.kind is Kind.TOTAL_TIMEOUT
-    assert "after 0 attempts." in error.message
+    assert (error.message, error.waited_for) == ("The time for this call is up after 0 attempts.", "")
 
 
 def test_a_deadline_that_passed_says_what_the_last_attempt_met() -> None:
@@ -208,7 +208,8 @@ def test_a_deadline_that_passed_says_what_the_last_attempt_met() -> None:
     one.now = 10
     error = one.error(failure(Cause.QUOTA, "no credit"))
     assert error.kind is Kind.TOTAL_TIMEOUT
-    assert error.message == "The time for this call is up after 1 attempts. The last attempt: no credit"
+    assert error.message == "The time for this call is up after 1 attempt. The last attempt: no credit"
+    assert error.waited_for == "1 attempt failed, the last so: no credit"
 
 
 def test_without_targets_there_is_nothing_to_try() -> None:

@@ -112,7 +112,7 @@ def test_a_refused_credential_is_never_passed_as_a_401(status: int) -> None:
     error = classified(status, openai("Incorrect API key provided", code="invalid_api_key")).error
     assert (error.status, error.type, error.code) == (502, "upstream_error", "upstream_credentials_rejected")
     assert error.message == f"a/m refused our credential ({status}): Incorrect API key provided"
-    assert error.hint == "Check a of a."
+    assert error.hint == "Check a."
     assert error.to_openai()["code"] == "upstream_credentials_rejected"
 
 
@@ -127,6 +127,25 @@ def test_a_missing_credential_says_what_to_set() -> None:
     found = classify_response(401, {}, b"", target=target("a", api_key=None), redactor=REDACTOR, wall=0)
     assert found.error.message == "a/m refused our credential (401)."
     assert found.error.hint == "Set an API key for a."
+    named = target("a", api_key=None, key_set_by="GATEWAY_API_KEY")
+    found = classify_response(401, {}, b"", target=named, redactor=REDACTOR, wall=0)
+    assert found.error.hint == "Set GATEWAY_API_KEY."
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"), [({}, "the address of a"), ({"url_set_by": "GATEWAY_URL"}, "GATEWAY_URL")]
+)
+@pytest.mark.parametrize(
+    ("cause", "hint"),
+    [
+        (Cause.CONNECT, "Check {}, the network and the proxy."),
+        (Cause.CONNECT_CLOCK, "Check {}, the network and the proxy."),
+        (Cause.MALFORMED, "Check {}: it has to lead to an OpenAI-compatible API."),
+    ],
+)
+def test_a_wrong_address_is_named_by_what_sets_it(fields: dict[str, str], named: str, cause: Cause, hint: str) -> None:
+    failed = failure_of(cause, target=target("a", **fields), redactor=REDACTOR)
+    assert failed.error.hint == hint.format(named)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +236,7 @@ def test_an_answer_is_no_error(value: Any) -> None:
 def test_a_redirect_is_not_followed_and_points_to_the_address() -> None:
     error = classified(302, b"", {"location": "http://169.254.169.254/"}).error
     assert error.message == "a/m answered 302, a redirect; it is not followed."
-    assert "base_url" in error.hint
+    assert error.hint == "Check the address of a: it has to lead to an OpenAI-compatible API."
 
 
 def test_what_the_headers_say_about_coming_back_is_kept() -> None:

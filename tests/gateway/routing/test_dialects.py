@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openai_gateway.errors import ConfigError
-from openai_gateway.routing.assemble import Assembly, usage_of
+from openai_gateway.routing.assemble import finish_reason_of, usage_of
 from openai_gateway.routing.dialects import KINDS, PLANNED, UpstreamRequest, dialect_of
 from openai_gateway.routing.repair import REPAIRS
 from openai_gateway.secret import Secret
@@ -164,11 +164,9 @@ def test_echo_streams_the_same_word_by_word() -> None:
     events = [item for item in Decoder().feed(body) if isinstance(item, Event)]
     assert events[-1].data == b"[DONE]"
     chunks = [json.loads(one.data) for one in events[:-1]]
-    assembly = Assembly()
-    for one in chunks:
-        assembly.feed(one)
-    assert (assembly.text, assembly.finish_reason) == (ECHOED, "stop")
-    assert assembly.usage == usage_of(json.loads(respond(asked(CONVERSATION))[2]))
+    assert "".join(choice["delta"].get("content", "") for one in chunks for choice in one["choices"]) == ECHOED
+    assert [reason for one in chunks if (reason := finish_reason_of(one))] == ["stop"]
+    assert usage_of(chunks[-1]) == usage_of(json.loads(respond(asked(CONVERSATION))[2]))
     assert len(chunks) == 12  # the role, nine words with what is between them, the end, the usage
 
 

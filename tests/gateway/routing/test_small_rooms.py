@@ -53,6 +53,9 @@ WALL = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110
         ({"retry-after": "tomorrow"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after-ms": "inf"}, None),
+        ({"retry-after": "1e300"}, 86_400.0),
+        ({"retry-after-ms": "1e300"}, 86_400.0),
+        ({"retry-after": "Sun, 06 Nov 2094 08:49:37 GMT"}, 86_400.0),
     ],
 )
 def test_retry_after_is_read_in_each_of_its_spellings(headers: dict[str, str], seconds: float | None) -> None:
@@ -153,3 +156,8 @@ def test_an_error_takes_its_status_from_its_kind_and_its_body_beneath_its_own_wo
         "code": "first_byte_timeout",
         "extra": 1,
     }
+
+
+def test_a_stream_without_its_options_says_plainly_that_the_usage_is_unknown() -> None:
+    warning = REPAIRS["stream_options"].warning("a/m")
+    assert warning == "a/m refuses stream_options: left out, so the usage of this call is unknown"
