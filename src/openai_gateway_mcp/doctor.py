@@ -134,13 +134,9 @@ def _credentials(provider: Provider) -> list[Finding]:
         return [Finding(health=Health.OK, about=about, text=f"built in (kind {provider.kind}); it needs no key")]
     where = Finding(health=Health.OK, about=about, text=f"asked at {provider.base_url}")
     if provider.api_key is None:
-        text, mend = "no key is set", f"If it wants one, set {_key_variable(provider)} (or the same with _FILE)."
+        text, mend = "no key is set", f"If it wants one, set {provider.key_set_by}."
         return [where, Finding(health=Health.WARNING, about=about, text=text, mend=mend)]
     return [where, Finding(health=Health.OK, about=about, text=f"its key comes from {provider.api_key.name}")]
-
-
-def _key_variable(provider: Provider) -> str:
-    return "GATEWAY_API_KEY" if provider.name == "gateway" else f"{provider.name.upper()}_API_KEY"
 
 
 async def _network(provider: Provider, probe: Probe) -> list[Finding]:
