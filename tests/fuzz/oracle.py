@@ -1,4 +1,4 @@
-"""A second, simpler model of the server, made from PROTOCOL.md and sharing no code with it.
+"""A second, simpler model of the server, made from the specification and sharing no code with it.
 
 From the bytes of a whole conversation and the plan of the application it tells every message that must go out, in
 order, with its exact error code, and every event that the application must see.

@@ -14,7 +14,7 @@ class Doubled(dict[str, Any]):
 
 
 def read(data: bytes, *, unique_envelope: bool = True) -> Any:
-    """The value of one JSON text; ValueError for all that PROTOCOL.md calls unreadable.
+    """The value of one JSON text; ValueError for all that the protocol calls unreadable.
 
     An envelope is the outermost object, or each object in the outermost array.
     """

@@ -167,7 +167,7 @@ def row(name: str = "m", provider: str = "one", **more: Any) -> ModelRow:
 
 
 def settings(*rows: ModelRow, providers: Sequence[Provider] = (), **more: Any) -> Settings:
-    """One row at one provider where nothing else is said; times as in GATEWAY.md."""
+    """One row at one provider where nothing else is said; times as in docs/spec/gateway.md."""
     found = {p.name: p for p in providers or (provider(),)}
     table = RouteTable(providers=found, rows=rows or (row(),))
     secrets = tuple(p.api_key for p in found.values() if p.api_key is not None)

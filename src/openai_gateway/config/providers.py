@@ -70,7 +70,7 @@ def provider_secrets(provider: Provider) -> tuple[Secret, ...]:
 
 @attrs.frozen(kw_only=True)
 class Found:
-    """What the environment offers: providers by name, and the rows over them in the order of GATEWAY.md."""
+    """What the environment offers: providers by name, and the rows over them in the order of docs/spec/gateway.md."""
 
     providers: Mapping[str, Provider]
     rows: tuple[ModelRow, ...]

@@ -93,8 +93,10 @@ RULES: Final[Mapping[Cause, Rule]] = {
     Cause.TOO_LARGE: Rule(Same.NO, Next.NONE),
     Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY),
 }
-"""The table of GATEWAY.md, before the first content reached the caller. Afterwards every cause means: give up, unless
-the caller takes its answer whole (`Call.whole`): it has seen nothing, so for it the table holds to the end."""
+"""The table of docs/spec/gateway.md, before the first content reached the caller.
+
+Afterwards every cause means: give up, unless the caller takes its answer whole (`Call.whole`): it has seen nothing, so
+for it the table holds to the end."""
 
 
 @attrs.frozen(kw_only=True)

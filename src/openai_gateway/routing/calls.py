@@ -18,7 +18,7 @@ class Call:
     `body` is the OpenAI request body as the caller wrote it (`model` and `stream` in it are ignored: the router writes
     them). `deadline` is on trio's clock (seconds, `trio.current_time()`), None for the configured total alone.
     `whole`: the caller shows nothing before the end, so a stream that breaks in the middle may be started again
-    (`Restarted`). `repair`: a parameter the model refuses may be mended (GATEWAY.md's repair table), with a warning.
+    (`Restarted`). `repair`: a parameter the model refuses may be mended (routing/repair.py), with a warning.
     """
 
     endpoint: str = "chat/completions"

@@ -1,4 +1,4 @@
-"""The retry table of GATEWAY.md, row by row, and the laws that hold for every call."""
+"""The retry table of docs/spec/gateway.md, row by row, and the laws that hold for every call."""
 
 from __future__ import annotations
 
