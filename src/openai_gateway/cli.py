@@ -18,10 +18,11 @@ from openai_gateway.secret import Redactor, Secret
 app: Final = typer.Typer(
     help="An OpenAI-compatible gateway: it holds the credentials and routes each call to a provider.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show local variables
     add_completion=False,
 )
-_config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+_config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_config, name="config")
 
 _File = Annotated[
@@ -54,6 +55,8 @@ def check(file: _File = None) -> None:
     settings = _load(file)
     for warning in settings.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    if settings.table.missing:
+        typer.echo(f"warning: {settings.table.missing}", err=True)
     rows, providers = len(settings.table.rows), len(settings.table.providers)
     typer.echo(f"The configuration is sound: {rows} model row(s), {providers} provider(s).")
 

@@ -158,7 +158,7 @@ def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
 @app.command("doctor")
 @with_settings
 def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
-    """Check everything between the settings and an answer, and say how to mend what is wrong."""
+    """Check the way from the settings to an answer. Says how to mend what is wrong."""
     settings = _people_settings(flags, reports_itself=True)
     findings: list[Finding] = []
     redactor = Redactor(settings.features.gateway.secrets)
@@ -244,7 +244,7 @@ async def _examine(settings: Settings, report: Callable[[Finding], None]) -> int
 
 async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
     choice = await choose(door, model)
-    if choice.note:
+    if choice.note and door.settings.table.rows:  # without any the call itself says what to set
         say(choice.note)
     call = Call(model=choice.model, body={"messages": [{"role": "user", "content": prompt}]}, repair=True)
     transcript = Transcript()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import ssl
 from collections.abc import Callable
 from typing import Protocol
@@ -190,6 +191,8 @@ def _tls_context(provider: Provider) -> ssl.SSLContext:
 def _reason(error: OSError | trio.TooSlowError) -> str:
     if isinstance(error, trio.TooSlowError):
         return f"nothing came within {_PATIENCE:g} s"
+    if isinstance(error, ConnectionError) and error.errno:  # trio's words repeat the address
+        return os.strerror(error.errno)
     return error.strerror or str(error) or type(error).__name__
 
 

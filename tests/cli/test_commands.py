@@ -33,7 +33,6 @@ from tests.features.scripted import (
 )
 
 Run = Callable[..., Result]
-VARIABLES = ("GATEWAY_URL", "OPENAI_BASE_URL", "DEFAULT_MODEL", "LOG_LEVEL", "TIMEOUT", "MAX_RETRIES")
 
 
 @pytest.fixture
@@ -48,10 +47,6 @@ def log_as_before() -> Iterator[None]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, log_as_before: None) -> Run:
     """Runs a command in an environment that says nothing but what is given, over a scripted upstream."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "OPENROUTER_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
 
     def run(*argv: str, upstream: Upstream | None = None, stdin: str | bytes = "", **environ: str) -> Result:
         if upstream is not None:
@@ -75,6 +70,14 @@ def test_chat_answers_through_the_whole_path_without_any_key(run: Run) -> None:
     assert done.exit_code == 0
     assert "Hello!" in done.stdout
     assert "echo" in done.stderr
+
+
+def test_chat_without_a_gateway_says_what_to_set_and_nothing_else(run: Run) -> None:
+    done = run("chat", "Hello!")
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert "set GATEWAY_URL" in line
+    assert "--embedded" in line
 
 
 def test_flags_work_before_the_command_too_and_the_nearer_one_wins(run: Run) -> None:
@@ -156,7 +159,15 @@ def test_control_characters_of_a_provider_s_error_do_not_reach_the_terminal_eith
     assert "no \\x1b[2J" in done.stderr
 
 
-def test_ctrl_c_closes_the_upstream_and_exits_with_130(run: Run) -> None:
+@pytest.fixture
+def python_s_own_ctrl_c() -> Iterator[None]:
+    """As the start of a command has it. A shell lets what it runs in the background ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_closes_the_upstream_and_exits_with_130(run: Run, python_s_own_ctrl_c: None) -> None:
     class Interrupted(Upstream):
         async def handle_async_request(self, request: Any) -> Any:
             signal.raise_signal(signal.SIGINT)

@@ -95,7 +95,13 @@ def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
     timeouts = settings.timeouts
     assert (timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total) == (2, 10, 11, 60)
     assert (settings.retries.max_retries, settings.retries.max_attempts) == (1, 4)
-    assert settings.warnings == ()
+    assert [warning.split("line ")[1].split()[1] for warning in settings.warnings] == [
+        "rpm",
+        "tpm",
+        "max_parallel",
+        "prefill",
+    ]
+    assert all(warning.endswith("nothing acts on it yet.") for warning in settings.warnings)
     assert [secret.reveal() for secret in settings.secrets] == [CANARY]
 
 

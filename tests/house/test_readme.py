@@ -1,9 +1,11 @@
-"""The README stays true: its table of settings is the table in config.py."""
+"""What people read stays true: the README's settings are those of config.py, the file's keys those of its reader."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from openai_gateway.config import file
 from openai_gateway_mcp.config import SETTINGS, Setting
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,3 +31,12 @@ def test_the_two_commands_name_what_is_there() -> None:
     for script in ("run", "test", "check", "fix", "fuzz", "bench"):
         assert f"scripts/{script}" in text
         assert (README.parent / "scripts" / script).stat().st_mode & 0o111
+
+
+def test_the_configuration_page_names_the_keys_that_the_file_may_hold() -> None:
+    text = (README.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \|", text, flags=re.MULTILINE)
+    named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    (later,) = re.findall(r"^(.+) are accepted and checked; nothing acts", text, flags=re.MULTILINE)
+    named |= set(re.findall(r"`(\w+)`", later))
+    assert named == {*file._PROVIDER_KEYS, *file._MODEL_KEYS, *file._TIMEOUTS, *file._RETRIES}

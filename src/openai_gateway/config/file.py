@@ -33,6 +33,7 @@ _NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by"}
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
+_NOT_KEPT_YET: Final = ("rpm", "tpm", "max_parallel", "prefill")
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
 
 
@@ -219,6 +220,7 @@ class _Reader:
             raise table.fault(
                 "name", f"model {name!r} → {model!r}: one * at most, and one in `model` needs one in `name`."
             )
+        self._warn_of_what_comes_later(table)
         weight = table.number("weight", above=True)
         return ModelRow(
             name=name,
@@ -235,6 +237,15 @@ class _Reader:
             context_fallbacks=table.texts("context_fallbacks"),
             price=_price(table.table("price")),
         )
+
+    def _warn_of_what_comes_later(self, table: Table) -> None:
+        """A limit that nobody keeps must not be taken for one that is kept."""
+        for key in _NOT_KEPT_YET:
+            if key in table.content:
+                line = table.document.line((*table.path, key))
+                self.result.warnings.append(
+                    f"{table.document.name}, line {line}: {key} in {table.title} is read, but nothing acts on it yet."
+                )
 
     def _fallbacks(self) -> None:
         for at, row in enumerate(self.result.rows):

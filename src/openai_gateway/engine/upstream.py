@@ -103,7 +103,7 @@ class Upstream:
 
 
 def _network_transport(provider: Provider) -> Transport:
-    # trust_env stays off: config.py reads the environment, proxies and certificates included.
+    # trust_env stays off: config/ reads the environment, proxies and certificates included.
     context, proxy = None, None
     if provider.base_url.startswith("https://"):
         context = _ssl_context(provider.ca_bundle, provider.client_cert)

@@ -1,4 +1,4 @@
-"""The gateway's configuration as one frozen value; config.py makes it, everything below only reads it."""
+"""The gateway's configuration as one frozen value; config/ makes it, everything below only reads it."""
 
 from __future__ import annotations
 
