@@ -1,4 +1,4 @@
-"""The tiers of the suite, and how hard hypothesis tries."""
+"""The tiers of the suite, how hard hypothesis tries, and what of its surroundings a run may see."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ settings.register_profile("default", derandomize=True, deadline=None, max_exampl
 settings.register_profile("fuzz", derandomize=False, deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))  # noqa: TID251 - the suite's own switch
 
+# All that a run takes from its surroundings (beginnings of names). --peers installs programs, so it has them all.
+KEPT = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "PYTEST_", "PYTHON", "COVERAGE_", "HYPOTHESIS_")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -20,6 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--save-corpus", action="store_true", help="with --peers: keep what the clients sent in tests/corpus"
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before any test module is imported: a developer's key, proxy or forced colour decides nothing."""
+    if not session.config.getoption("--peers"):
+        for name in [name for name in os.environ if not name.startswith(KEPT)]:  # noqa: TID251 - as above
+            del os.environ[name]  # noqa: TID251 - as above
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

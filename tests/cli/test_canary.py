@@ -59,13 +59,14 @@ FAILURES = {
 
 
 @contextmanager
-def upstream(answer: bytes) -> Iterator[str]:
-    """A loopback server that gives every request the same bytes; its base URL."""
+def upstream(answer: bytes, heads: list[bytes]) -> Iterator[str]:
+    """A loopback server that gives every request the same bytes, and keeps the lines of its head; its base URL."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             length = 0
             while (line := self.rfile.readline()).strip():
+                heads.append(line.strip())
                 name, _, value = line.partition(b":")
                 if name.lower() == b"content-length":
                     length = int(value)
@@ -83,10 +84,12 @@ def upstream(answer: bytes) -> Iterator[str]:
 @pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES.keys())
 def test_a_planted_key_shows_nowhere(answer: bytes) -> None:
     messages = [INITIALIZE, CHAT, SEED, MODELS, LISTED, COMPARED]
-    with upstream(answer) as url:
+    heads: list[bytes] = []
+    with upstream(answer, heads) as url:
         environ = {"GATEWAY_URL": url, "GATEWAY_API_KEY": CANARY, "LOG_LEVEL": "debug", "MAX_RETRIES": "0"}
         done = start("--drain", "30", messages=messages, environ=environ)
     assert done.returncode == 0
+    assert f"authorization: Bearer {CANARY}".encode() in heads
     assert answers_in(done).keys() == {message["id"] for message in messages}
     for spelling in SPELLINGS:
         assert spelling not in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import socket
 import ssl
@@ -113,7 +114,7 @@ async def test_an_untrusted_certificate_names_the_authority_setting(autojump_clo
 
 
 async def test_a_refused_connection_names_host_and_port(autojump_clock: MockClock) -> None:
-    probe = ScriptedProbe(version=ConnectionRefusedError(111, "Connection refused"))
+    probe = ScriptedProbe(version=ConnectionRefusedError(errno.ECONNREFUSED, "Error connecting to ('::1', 1)"))
     finding = about(await findings_of({"GATEWAY_URL": "http://localhost:1"}, probe=probe), "connection")
     assert "no connection to localhost:1: Connection refused" in finding.text
 
@@ -223,8 +224,10 @@ async def test_the_network_probe_sees_a_listener_and_its_absence() -> None:
         with pytest.raises(OSError):
             await probe.connect("127.0.0.1", port, ssl.create_default_context())
         nursery.cancel_scope.cancel()
-    with pytest.raises(OSError, match="refused"):
-        await probe.connect("127.0.0.1", port, None)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        with pytest.raises(OSError, match="refused"):
+            await probe.connect("127.0.0.1", unused.getsockname()[1], None)
 
 
 async def test_the_network_probe_gives_the_reason_of_ssl_for_what_is_no_tls() -> None:

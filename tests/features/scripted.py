@@ -15,11 +15,14 @@ import trio
 from openai_gateway import config as gateway_config
 from openai_gateway import open_gateway
 from openai_gateway_mcp.features.application import Application
-from openai_gateway_mcp.features.door import Door, open_door
+from openai_gateway_mcp.features.door import Door, _load_engine, open_door
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools import TOOLS
 from openai_gateway_mcp.protocol.events import Call, Era, ToolCalled
 from openai_gateway_mcp.protocol.model import Text, ToolResult
+
+# The door loads it in a thread, for which a virtual clock does not wait: the first test of a run would be out of time.
+_load_engine()
 
 Json = Any
 CANARY = "sk-canary-0123456789abcdef0123456789"

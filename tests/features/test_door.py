@@ -110,7 +110,11 @@ def breaks() -> httpx.Response:
     raise ZeroDivisionError("a mistake of ours")
 
 
-async def test_warming_up_twice_is_harmless() -> None:
-    async with open_door(SETTINGS) as door:
+async def test_warming_up_opens_nothing_and_may_be_done_twice(autojump_clock: MockClock) -> None:
+    opening = Opening()
+    async with open_door(SETTINGS, opener=opening) as door:
         await door.warm_up()
         await door.warm_up()
+        assert opening.opened == 0
+        await door.gateway()
+    assert (opening.opened, opening.closed) == (1, 1)

@@ -35,20 +35,10 @@ provider = "openai"
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, arguments, env={**dict.fromkeys(_ALL), **environ})
+    result = CliRunner().invoke(app, arguments, env=environ)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
-
-
-_ALL = (
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "ANTHROPIC_API_KEY",
-    "OPENROUTER_API_KEY",
-    "AZURE_OPENAI_API_KEY",
-    "TIMEOUT",
-)
 
 
 def written(directory: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import socket
 import traceback
 from collections.abc import Iterator
 
@@ -73,9 +74,9 @@ def logs() -> Iterator[io.StringIO]:
     root.handlers[:], root.level = handlers, level
 
 
-def planted() -> Settings:
+def planted(*, proxy_port: int = 9) -> Settings:
     """Secrets in a key, a header and a proxy's password."""
-    one = provider(headers={"x-api-key": HEADER_SECRET}, proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:9")
+    one = provider(headers={"x-api-key": HEADER_SECRET}, proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:{proxy_port}")
     made = settings(row(), providers=(one,), retries=Retries(max_retries=1))
     extra = (Secret(HEADER_SECRET, name="header"), Secret(PROXY_SECRET, name="proxy"))
     return attrs.evolve(made, secrets=(*made.secrets, *extra))
@@ -145,8 +146,10 @@ async def test_the_http_client_at_debug_shows_no_secret(logs: io.StringIO) -> No
 
 
 async def test_a_proxy_that_refuses_shows_no_password(logs: io.StringIO) -> None:
-    with pytest.raises(GatewayError) as caught:
-        await _call(planted())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and nobody listens
+        with pytest.raises(GatewayError, match=r"(?i)refused") as caught:
+            await _call(planted(proxy_port=unused.getsockname()[1]))
 
     assert_clean(everything_about(caught.value) + logs.getvalue())
 

@@ -14,7 +14,6 @@ from tests.transports.process import PATIENCE, ROOT, environment
 
 Json = Any
 COMMAND = [sys.executable, "-m", "openai_gateway_mcp"]
-SETTINGS = ("GATEWAY_", "OPENAI_", "ANTHROPIC_", "AZURE_", "OPENROUTER_", "DEFAULT_MODEL", "TIMEOUT", "LOG_LEVEL")
 
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
 OK = "ok"
@@ -218,11 +217,10 @@ SITUATIONS = [
 
 
 def converse(sent: bytes, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    kept = {name: value for name, value in environment().items() if not name.startswith(SETTINGS)}
     return subprocess.run(
         [*COMMAND, "--embedded", "--drain", "30"],
         input=sent,
-        env=kept | environ,
+        env=environment() | environ,
         cwd=ROOT,
         capture_output=True,
         timeout=PATIENCE,
