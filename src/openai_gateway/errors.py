@@ -42,10 +42,6 @@ class Kind(enum.Enum):
     IDLE_TIMEOUT = (504, "timeout_error", "idle_timeout")
     TOTAL_TIMEOUT = (504, "timeout_error", "total_timeout")
 
-    @property
-    def is_timeout(self) -> bool:
-        return self.status == 504
-
 
 @attrs.define(kw_only=True, eq=False)
 class GatewayError(Exception):

@@ -146,8 +146,6 @@ def test_an_error_takes_its_status_from_its_kind_and_its_body_beneath_its_own_wo
         kind=Kind.FIRST_BYTE_TIMEOUT, message="Slow.", hint="Wait.", body={"extra": 1, "code": "theirs"}
     )
     assert (error.status, error.type, error.code) == (504, "timeout_error", "first_byte_timeout")
-    assert error.kind.is_timeout
-    assert not Kind.QUOTA.is_timeout
     assert str(error) == "Slow. Wait."
     assert error.to_openai() == {
         "message": "Slow.",
