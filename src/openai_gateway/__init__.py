@@ -12,7 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openai_gateway.errors import GatewayError, Kind
-from openai_gateway.routing.calls import Call, Chunk, Finished, Model, Part, Reply, Restarted, Served, Usage
+from openai_gateway.routing.calls import (
+    Account,
+    Call,
+    Chunk,
+    Finished,
+    Model,
+    Outcome,
+    Part,
+    Reply,
+    Restarted,
+    Served,
+    Usage,
+)
 from openai_gateway.routing.default import DefaultModel, default_model
 from openai_gateway.routing.settings import Settings
 
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Call",
     "Chunk",
     "DefaultModel",
@@ -30,6 +43,7 @@ __all__ = [
     "GatewayError",
     "Kind",
     "Model",
+    "Outcome",
     "Part",
     "Reply",
     "Restarted",

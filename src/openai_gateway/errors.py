@@ -51,6 +51,8 @@ class GatewayError(Exception):
     `code` and `param` are those of the OpenAI error object; an upstream's own error keeps its own values under the
     kind that fits. `retry_after` is in seconds. `body` is the upstream's own error object (redacted), if there was one.
     `waited_for` is what a total timeout interrupted, in words that can stand behind a colon; empty for a plain answer.
+    `attempts` is how often an upstream was asked: where it is not 0 the gateway has done all that retrying can do, and
+    a caller that tries again only multiplies it (x-should-retry: false).
     """
 
     kind: Kind
@@ -63,6 +65,7 @@ class GatewayError(Exception):
     code: str | None = attrs.field()
     body: Mapping[str, Any] | None = None
     waited_for: str = ""
+    attempts: int = 0
 
     @status.default
     def _status_of_kind(self) -> int:

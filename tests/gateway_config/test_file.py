@@ -11,6 +11,7 @@ from openai_gateway import config
 from openai_gateway.config import Overrides
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.plan import Price
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Settings
 
 CANARY = "sk-canary-0123456789abcdefghij"
@@ -88,7 +89,8 @@ def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
     assert openai.api_key.reveal() == CANARY
     first, echo, long = settings.table.rows
     assert (first.model, first.weight, first.order, first.rpm, first.tpm) == ("gpt-5", 2, 1, 60, 100_000)
-    assert (first.max_parallel, first.prefill, first.first_byte) == (16, True, 120)
+    assert (first.max_parallel, first.first_byte) == (16, 120)
+    assert first.prefill is Prefill.MESSAGE
     assert (first.fallbacks, first.context_fallbacks) == (("echo",), ("long",))
     assert first.price == Price(input=1.25, output=10.0, cached_input=0.125)
     assert (echo.provider, long.model, long.weight) == ("built-in", "gpt-long", 1)
@@ -103,6 +105,20 @@ def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
     ]
     assert all(warning.endswith("nothing acts on it yet.") for warning in settings.warnings)
     assert [secret.reveal() for secret in settings.secrets] == [CANARY]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("false", None),
+        ("true", Prefill.MESSAGE),
+        ('"continue_final_message"', Prefill.CONTINUE_FINAL_MESSAGE),
+        ('"prefix"', Prefill.PREFIX),
+    ],
+)
+def test_a_row_says_how_its_target_goes_on_from_a_message(tmp_path: Path, written: str, read: Prefill | None) -> None:
+    (row,) = load(tmp_path, f"{ROW}prefill = {written}\n").table.rows
+    assert row.prefill is read
 
 
 def test_flag_then_environment_then_file_then_default(tmp_path: Path) -> None:
@@ -146,7 +162,8 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f"{ROW}rpm = 0\n", 6, "a whole number from 1"),
         (f"{ROW}rpm = 1.0\n", 6, "rpm in [[models]] is 1.0"),
         (f"{ROW}order = false\n", 6, "a whole number from 0"),
-        (f"{ROW}prefill = 1\n", 6, "true or false"),
+        (f"{ROW}prefill = 1\n", 6, "true, false or one of message, continue_final_message, prefix"),
+        (f'{ROW}prefill = "x"\n', 6, "true, false or one of message, continue_final_message, prefix"),
         (f'{ROW}fallbacks = "m"\n', 6, "a list of texts"),
         (f'{ROW}fallbacks = ["n"]\n', 6, "falls back to 'n', which no [[models]] row serves"),
         (f"{ROW}price = {{ input = 1 }}\n", 6, "a price needs `input` and `output`"),

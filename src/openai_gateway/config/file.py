@@ -22,6 +22,7 @@ from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.plan import ModelRow, Price, Provider, matches
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
@@ -231,7 +232,7 @@ class _Reader:
             rpm=table.integer("rpm", least=1),
             tpm=table.integer("tpm", least=1),
             max_parallel=table.integer("max_parallel", least=1),
-            prefill=table.flag("prefill"),
+            prefill=_prefill(table),
             first_byte=table.number("first_byte", above=True, most=environment.MAX_SECONDS),
             fallbacks=table.texts("fallbacks"),
             context_fallbacks=table.texts("context_fallbacks"),
@@ -295,6 +296,17 @@ _KEY_SOURCES: Final[dict[str, Callable[[Table, Mapping[str, str], str], tuple[Se
     "command": _later,
     "keyring": _later,
 }
+
+
+def _prefill(table: Table) -> Prefill | None:
+    """`true` is the usual way to go on from a message; two families of servers want to be told in their own way."""
+    value = table.content.get("prefill", False)
+    if isinstance(value, bool):
+        return Prefill.MESSAGE if value else None
+    ways = {way.value: way for way in Prefill}
+    if value not in ways:
+        raise table.wrong("prefill", f"true, false or one of {', '.join(ways)}")
+    return ways[value]
 
 
 def _price(table: Table | None) -> Price | None:

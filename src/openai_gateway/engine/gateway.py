@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import SystemRandom
 
+import trio
+
 from openai_gateway.engine.catalogue import Catalogue
+from openai_gateway.engine.journey import call_whole
 from openai_gateway.engine.parts import Parts
-from openai_gateway.engine.router import Router, call_whole
+from openai_gateway.engine.router import Record, Router, forget
 from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
 from openai_gateway.routing.calls import Call, Model, Reply
+from openai_gateway.routing.health import BreakerState
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor, Secret
 
@@ -21,22 +25,30 @@ async def open_gateway(
     *,
     transport: Transport | None = None,
     random: Callable[[], float] | None = None,
+    record: Record = forget,
 ) -> AsyncIterator[Gateway]:
     """A gateway for these settings; its connections are closed at the end.
 
     `transport` stands in for every provider's network, `random` gives numbers in [0, 1) for weights and jitter.
+    `record` gets the Account of each call once, at its end.
     """
     async with open_upstream(transport) as upstream:
-        yield Gateway(settings, upstream, SystemRandom().random if random is None else random)
+        yield Gateway(settings, upstream, SystemRandom().random if random is None else random, record)
 
 
 class Gateway:
     """Made by `open_gateway`. Every method may be used by many tasks at once."""
 
-    def __init__(self, settings: Settings, upstream: Upstream, random: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, upstream: Upstream, random: Callable[[], float], record: Record = forget
+    ) -> None:
         self.settings = settings
         self._router = Router(
-            settings=settings, upstream=upstream, redactor=Redactor(_secrets(settings)), random=random
+            settings=settings,
+            upstream=upstream,
+            redactor=Redactor(_secrets(settings)),
+            random=random,
+            record=record,
         )
         self._catalogue = Catalogue(router=self._router)
 
@@ -64,6 +76,11 @@ class Gateway:
     def known_models(self) -> tuple[Model, ...] | None:
         """The list as last fetched, without any network; None before the first."""
         return self._catalogue.known()
+
+    def health(self) -> Mapping[str, BreakerState]:
+        """What is thought of each target that a row names, by the target's name; wildcard rows name none."""
+        names = (f"{row.provider}/{row.model}" for row in self.settings.table.rows if "*" not in row.model)
+        return self._router.health.states(names, trio.current_time())
 
 
 def _secrets(settings: Settings) -> tuple[Secret, ...]:

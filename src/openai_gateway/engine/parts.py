@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Self
 
 import trio
 
 from openai_gateway.engine.clocks import Broke
-from openai_gateway.engine.router import Facts, Journey, Router, facts_of
+from openai_gateway.engine.journey import Attempt, Facts, Journey, facts_of
+from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import GatewayError
-from openai_gateway.routing.assemble import as_chunks
 from openai_gateway.routing.attempts import Failure, Try
-from openai_gateway.routing.calls import Call, Chunk, Finished, Part, Restarted
+from openai_gateway.routing.calls import Call, Finished, Json, Outcome, Part, Restarted, Usage
 from openai_gateway.routing.dialects import dialect_of
-from openai_gateway.routing.reading import Reading, is_only_usage
-from openai_gateway.wire.strict import dumps
+from openai_gateway.routing.prefill import Continuation, can_be_continued
+from openai_gateway.routing.reading import Reading
 
 
 class Parts:
@@ -33,6 +34,7 @@ class Parts:
         self._ready: deque[Part] = deque()
         self._open: _Open | None = None
         self._failure: Failure | None = None
+        self._head: Mapping[str, Json] = {}
         self._over = False
 
     def __aiter__(self) -> Self:
@@ -45,8 +47,10 @@ class Parts:
                 raise StopAsyncIteration
             try:
                 await self._advance()
-            except GatewayError:
+            except GatewayError as error:
                 self._over = True
+                if self._journey is not None:
+                    self._journey.end(Outcome.FAILED, error)
                 raise
         return self._ready.popleft()
 
@@ -54,17 +58,20 @@ class Parts:
         """Close what is open; no more is asked. After Finished the connection gets the moment it needs for reuse."""
         finished, self._over = self._over, True
         current, self._open = self._open, None
-        if current is None:
-            return
         try:
-            if finished:
-                await current.answer.drain()
+            if current is not None and finished:
+                await current.attempt.answer.drain()
         finally:
-            await current.answer.aclose()
+            if current is not None:
+                await current.attempt.aclose()
+            if self._journey is not None:
+                if current is not None and not finished:
+                    current.charge(self._journey)
+                self._journey.end(Outcome.LEFT)
 
     async def _advance(self) -> None:
         if self._journey is None:
-            self._journey = self._router.begin(self._call, stream=True)
+            self._journey = Journey.start(self._router, self._call, stream=True)
         if self._open is None:
             await self._attempt(self._journey)
         else:
@@ -75,72 +82,81 @@ class Parts:
         step = await journey.next_try(failure)
         if step.restart is not None:
             self._ready.append(Restarted(reason=step.restart))
-        answer = await journey.open(step)
-        if isinstance(answer, Failure):
-            self._failure = answer
+        attempt = await journey.open(step)
+        if isinstance(attempt, Failure):
+            self._failure = attempt
             return
-        self._open = _Open(answer, self._reading(step), step)
-        if not step.stream or _is_whole(answer):
+        self._open = _Open(attempt, self._reading(step, journey))
+        if not step.stream or _is_whole(attempt.answer):
             await self._reframe(journey, self._open)
 
-    def _reading(self, step: Try) -> Reading:
-        options = self._call.body.get("stream_options")
+    def _reading(self, step: Try, journey: Journey) -> Reading:
+        spent = journey.spent or Usage()
         return Reading(
             target=step.target,
             redactor=self._router.redactor,
             decode=dialect_of(step.target.provider.kind).events(),
-            show_usage=isinstance(options, dict) and options.get("include_usage") is True,
+            show_usage=_wants_usage(self._call),
+            before=step.continues if _is_continuable(journey) else None,
+            continuation=Continuation(self._head, spent) if step.continues else None,
         )
 
     async def _read(self, journey: Journey, current: _Open) -> None:
         reading = current.reading
         try:
-            data = await current.answer.read()
+            data = await current.attempt.answer.read()
         except Broke as broke:
-            await self._give_up(current, reading.broke(broke.cause, broke.detail))
+            await self._give_up(journey, current, reading.broke(broke.cause, broke.detail))
             return
         self._ready.extend(reading.feed(data))
-        current.note_content()
+        current.note_content(journey)
         if reading.failure is not None:
-            await self._give_up(current, reading.failure)
+            await self._give_up(journey, current, reading.failure)
         elif reading.done:
-            self._finish(journey, current.step, current.facts())
+            self._finish(journey, current, current.facts())
 
     async def _reframe(self, journey: Journey, current: _Open) -> None:
         """A whole answer in the place of a stream, taken apart into chunks."""
         first_byte = trio.current_time()
-        answer = await journey.whole(current.step.target, current.answer)
+        answer = await journey.whole(current.attempt)
         if isinstance(answer, Failure):
-            await self._give_up(current, answer)
+            await self._give_up(journey, current, answer)
             return
         _, json = answer
-        chunks = [chunk for chunk in as_chunks(json) if current.reading.show_usage or not is_only_usage(chunk)]
-        self._ready.extend(Chunk(data=dumps(chunk), json=chunk) for chunk in chunks)
-        self._finish(journey, current.step, facts_of(json, current.answer, first_byte))
+        self._ready.extend(current.reading.reframed(json))
+        self._finish(journey, current, facts_of(json, current.attempt.answer, first_byte))
 
-    async def _give_up(self, current: _Open, failure: Failure) -> None:
+    async def _give_up(self, journey: Journey, current: _Open, failure: Failure) -> None:
         """This attempt is over; the parts that are ready still go out before anything follows from it."""
         self._failure, self._open = failure, None
-        await current.answer.aclose()
+        self._head = self._head or current.reading.head
+        current.charge(journey)
+        await current.attempt.aclose()
 
-    def _finish(self, journey: Journey, step: Try, facts: Facts) -> None:
-        self._ready.append(Finished(served=journey.served(step.target, facts)))
+    def _finish(self, journey: Journey, current: _Open, facts: Facts) -> None:
+        self._ready.append(Finished(served=journey.served(current.attempt, facts)))
         self._over = True
 
 
 class _Open:
     """The attempt whose answer is being read."""
 
-    def __init__(self, answer: Exchange, reading: Reading, step: Try) -> None:
-        self.answer = answer
+    def __init__(self, attempt: Attempt, reading: Reading) -> None:
+        self.attempt = attempt
         self.reading = reading
-        self.step = step
         self._first_byte: float | None = None
 
-    def note_content(self) -> None:
+    def note_content(self, journey: Journey) -> None:
         if self._first_byte is None and (self.reading.content or self.reading.passed_on):
             self._first_byte = trio.current_time()
-            self.answer.content_came()
+            self.attempt.answer.content_came()
+            if journey.first_byte is None or not self.attempt.step.continues:
+                journey.first_byte = self._first_byte
+
+    def charge(self, journey: Journey) -> None:
+        """What came of an answer that broke off, or was left, is paid for."""
+        if self.reading.written or self.reading.usage is not None:
+            journey.spend(self.attempt, self.reading.usage, self.reading.written)
 
     def facts(self) -> Facts:
         reading = self.reading
@@ -148,10 +164,20 @@ class _Open:
             model=reading.model,
             usage=reading.usage,
             finish_reason=reading.finish_reason,
-            request_id=self.answer.headers.get("x-request-id"),
+            request_id=self.attempt.answer.headers.get("x-request-id"),
             first_byte=trio.current_time() if self._first_byte is None else self._first_byte,
+            written=reading.written,
             malformed=reading.malformed,
         )
+
+
+def _is_continuable(journey: Journey) -> bool:
+    return can_be_continued(journey.call) and any(target.row.prefill for target in journey.state.targets)
+
+
+def _wants_usage(call: Call) -> bool:
+    options = call.body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _is_whole(answer: Exchange) -> bool:

@@ -10,6 +10,7 @@ from openai_gateway.routing.calls import Json, Usage
 _BESIDE_CONTENT: Final = (
     "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio", "images",
 )  # fmt: skip
+_WRITTEN: Final = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 _FAILED: Final = frozenset({"error", "abort"})
 """finish_reasons that OpenAI does not have: OpenRouter says "error" where the provider behind it failed on the way,
 vLLM and SGLang say "abort" where the engine dropped the request (it shuts down, or is scaled down)."""
@@ -28,6 +29,29 @@ def has_content(chunk: Json) -> bool:
         if choice.get("text") or _says(delta.get("content")) or any(delta.get(name) for name in _BESIDE_CONTENT):
             return True
     return False
+
+
+def plain_text_of(chunk: Json) -> str | None:
+    """The text that the chunk adds to a single answer, "" for none; None where it adds or ends something else."""
+    text = ""
+    for choice in _choices(chunk):
+        delta = _mapping(choice.get("delta"))
+        content = delta.get("content")
+        if choice.get("index", 0) != 0 or choice.get("finish_reason") or not isinstance(content, str | None):
+            return None
+        if any(delta.get(name) for name in _BESIDE_CONTENT):
+            return None
+        text += content or ""
+    return text
+
+
+def output_bytes(body: Json) -> int:
+    """Bytes of UTF-8 that a model wrote in a chunk or a whole answer, reasoning and tool calls included."""
+    size = 0
+    for choice in _choices(body):
+        said = _mapping(choice.get("delta") or choice.get("message")) or {"content": choice.get("text")}
+        size += sum(_size(said.get(name)) for name in _WRITTEN)
+    return size
 
 
 def usage_of(body: Json) -> Usage | None:
@@ -100,6 +124,15 @@ def _says(content: Json) -> bool:
     if isinstance(content, Mapping):
         return any(_says(value) for name, value in content.items() if name != "type")
     return isinstance(content, str) and content != ""
+
+
+def _size(value: Json) -> int:
+    """Bytes of all strings in a value of a few levels, as these members are."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
+    if isinstance(value, Mapping):
+        return sum(_size(member) for member in value.values())
+    return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
 def _count(counts: Mapping[str, Json], *names: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -10,6 +11,7 @@ import attrs
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
+from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.repair import MAX_REPAIRS, REPAIRS, Repair
 from openai_gateway.routing.settings import Retries
@@ -42,6 +44,8 @@ class Cause(enum.Enum):
     MALFORMED = "answer unreadable"
     TOO_LARGE = "answer too large"
     NOT_CONFIGURED = "not configured"
+    LIMITED = "limit reached"
+    BUSY = "no place free"
 
 
 class Same(enum.Enum):
@@ -61,42 +65,62 @@ class Next(enum.Enum):
     NONE = enum.auto()
 
 
+class Verdict(enum.Enum):
+    """What a failure says of the target's health (routing/health.py)."""
+
+    BROKEN = enum.auto()
+    RESTS = enum.auto()  # it works, and wants to be left alone for a while
+    WORKS = enum.auto()  # it answered, if only to refuse this very request
+    NONE = enum.auto()  # it was not asked, or given up by us
+
+
 @attrs.frozen
 class Rule:
-    """What a cause means for the same target and for the next."""
+    """What a cause means for the same target, for the next, and for what is thought of this one.
+
+    `in_doubt`: the upstream may have done what was asked, so a request that stores something must not be sent again.
+    """
 
     same: Same
     next: Next
+    verdict: Verdict
+    in_doubt: bool = False
 
 
 RULES: Final[Mapping[Cause, Rule]] = {
-    Cause.CONNECT: Rule(Same.RETRY, Next.ANY),
-    Cause.RESET: Rule(Same.RETRY, Next.ANY),
-    Cause.SERVER_ERROR: Rule(Same.RETRY, Next.ANY),
-    Cause.RATE_LIMITED: Rule(Same.RETRY, Next.ANY),
-    Cause.QUOTA: Rule(Same.NO, Next.ANY),
-    Cause.CREDENTIALS: Rule(Same.NO, Next.OTHER_CREDENTIAL),
+    Cause.CONNECT: Rule(Same.RETRY, Next.ANY, Verdict.BROKEN),
+    Cause.RESET: Rule(Same.RETRY, Next.ANY, Verdict.BROKEN, in_doubt=True),
+    Cause.SERVER_ERROR: Rule(Same.RETRY, Next.ANY, Verdict.BROKEN, in_doubt=True),
+    Cause.RATE_LIMITED: Rule(Same.RETRY, Next.ANY, Verdict.RESTS),
+    Cause.QUOTA: Rule(Same.NO, Next.ANY, Verdict.RESTS),
+    Cause.CREDENTIALS: Rule(Same.NO, Next.OTHER_CREDENTIAL, Verdict.WORKS),
     # A key that is good for other models: it is not held against the provider.
-    Cause.MODEL_NOT_ALLOWED: Rule(Same.NO, Next.ANY),
-    Cause.CONTEXT_LENGTH: Rule(Same.NO, Next.LARGER_CONTEXT),
-    Cause.CONTENT_POLICY: Rule(Same.NO, Next.NONE),
-    Cause.REPAIRABLE: Rule(Same.REPAIR, Next.NONE),
-    Cause.REFUSED: Rule(Same.NO, Next.NONE),
-    Cause.MODEL_NOT_FOUND: Rule(Same.NO, Next.ANY),
-    Cause.CONNECT_CLOCK: Rule(Same.NO, Next.ANY),
-    Cause.FIRST_BYTE_CLOCK: Rule(Same.NO, Next.ANY),
-    Cause.IDLE_CLOCK: Rule(Same.RETRY, Next.ANY),
-    Cause.TOTAL_CLOCK: Rule(Same.NO, Next.NONE),
-    Cause.CUT: Rule(Same.RETRY, Next.ANY),
+    Cause.MODEL_NOT_ALLOWED: Rule(Same.NO, Next.ANY, Verdict.WORKS),
+    Cause.CONTEXT_LENGTH: Rule(Same.NO, Next.LARGER_CONTEXT, Verdict.WORKS),
+    Cause.CONTENT_POLICY: Rule(Same.NO, Next.NONE, Verdict.WORKS),
+    Cause.REPAIRABLE: Rule(Same.REPAIR, Next.NONE, Verdict.WORKS),
+    Cause.REFUSED: Rule(Same.NO, Next.NONE, Verdict.WORKS),
+    Cause.MODEL_NOT_FOUND: Rule(Same.NO, Next.ANY, Verdict.WORKS),
+    Cause.CONNECT_CLOCK: Rule(Same.NO, Next.ANY, Verdict.BROKEN),
+    Cause.FIRST_BYTE_CLOCK: Rule(Same.NO, Next.ANY, Verdict.BROKEN, in_doubt=True),
+    Cause.IDLE_CLOCK: Rule(Same.RETRY, Next.ANY, Verdict.BROKEN, in_doubt=True),
+    Cause.TOTAL_CLOCK: Rule(Same.NO, Next.NONE, Verdict.NONE, in_doubt=True),
+    Cause.CUT: Rule(Same.RETRY, Next.ANY, Verdict.BROKEN, in_doubt=True),
     # A 200 that is no answer comes from a wrong address or a broken server: asking again gives the same.
-    Cause.MALFORMED: Rule(Same.NO, Next.ANY),
-    Cause.TOO_LARGE: Rule(Same.NO, Next.NONE),
-    Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY),
+    Cause.MALFORMED: Rule(Same.NO, Next.ANY, Verdict.BROKEN, in_doubt=True),
+    Cause.TOO_LARGE: Rule(Same.NO, Next.NONE, Verdict.WORKS, in_doubt=True),
+    Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY, Verdict.NONE),
+    # Limits of ours: nothing was sent, so neither is an attempt. Where every place of a target is taken and no other
+    # target will do, the call stands in line there.
+    Cause.LIMITED: Rule(Same.NO, Next.ANY, Verdict.NONE),
+    Cause.BUSY: Rule(Same.NO, Next.ANY, Verdict.NONE),
 }
 """The table of docs/spec/gateway.md, before the first content reached the caller.
 
-Afterwards every cause means: give up, unless the caller takes its answer whole (`Call.whole`): it has seen nothing, so
-for it the table holds to the end."""
+Afterwards every cause means: give up, with two exceptions. A caller that takes its answer whole (`Call.whole`) has seen
+nothing, so for it the table holds to the end. And text that was cut off may be continued by a target that can."""
+
+_OURS: Final = frozenset({Cause.LIMITED, Cause.BUSY})
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +128,8 @@ class Failure:
     """The outcome of an attempt that did not succeed.
 
     `retry_after` is in seconds, `should_retry` the upstream's own word (x-should-retry). `repair` names the refused
-    parameter. `after_content`: content of this attempt was passed on to the caller already.
+    parameter. `renewed`: the credential was refused, and another is there now. `after_content`: content of this attempt
+    was passed on to the caller already; then `delivered` is all text that the caller has, if it can be continued.
     """
 
     cause: Cause
@@ -112,7 +137,9 @@ class Failure:
     retry_after: float | None = None
     should_retry: bool | None = None
     repair: str | None = None
+    renewed: bool = False
     after_content: bool = False
+    delivered: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -120,12 +147,15 @@ class Try:
     """Ask `target`, with `changes` made to the body.
 
     `stream` is False for a target that cannot stream. `restart` is not None where parts that went out are void: why.
+    `continues` is the text that the answer has to go on from, "" for a new answer. `in_line`: wait in line for a place.
     """
 
     target: Target
     changes: tuple[Repair, ...] = ()
     stream: bool = True
     restart: str | None = None
+    continues: str = ""
+    in_line: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +179,8 @@ Step = Try | Wait | Fail
 class State:
     """One call on its way. Times are seconds on the clock of `Call.deadline`. `targets[0]` is the current one.
 
-    `errors` holds the last word of each target that failed, by its name, in the order in which they were tried.
+    `errors` holds the last word of each target that failed, by its name, in the order in which they were tried. `busy`
+    are targets that had no place free when they were tried, `renewed` the names of those whose key was read again.
     """
 
     call: Call
@@ -164,9 +195,13 @@ class State:
     repairs: int = 0
     tried: frozenset[str] = frozenset()
     rejected: tuple[str, ...] = ()
+    renewed: frozenset[str] = frozenset()
+    busy: tuple[Target, ...] = ()
+    in_line: bool = False
     changes: tuple[Repair, ...] = ()
     warnings: tuple[str, ...] = ()
     restart: str | None = None
+    continues: str = ""
     errors: Mapping[str, GatewayError] = attrs.field(factory=dict)
 
 
@@ -209,13 +244,23 @@ def next_step(state: State, failure: Failure | None, now: float, random: Callabl
     if failure is None:
         return _try(state, now)
     state = attrs.evolve(state, errors={**state.errors, state.targets[0].name: failure.error})
-    if failure.after_content:
-        if not state.call.whole:
-            return state, Fail(error=failure.error)
+    if failure.cause in _OURS:
+        return _pass_by(state, failure, now)
+    if failure.after_content and state.call.whole:
         state = attrs.evolve(state, restart=str(failure.error))
-    rule = _rule(failure)
+    elif failure.after_content:
+        if failure.delivered is None:
+            return state, Fail(error=failure.error)
+        state = attrs.evolve(state, continues=failure.delivered)
     if state.attempts >= state.limits.max_attempts:
-        return state, Fail(error=_last_word(state, rule.next, failure))
+        return state, Fail(error=_last_word(state, RULES[failure.cause].next, failure))
+    return _after(state, _rule(state, failure), failure, now, random)
+
+
+def _after(state: State, rule: Rule, failure: Failure, now: float, random: Callable[[], float]) -> tuple[State, Step]:
+    name = state.targets[0].name
+    if failure.renewed and name not in state.renewed:
+        return _try(attrs.evolve(state, renewed=state.renewed | {name}), now)
     if rule.same is Same.REPAIR:
         return _repair(state, failure, now)
     if rule.same is Same.RETRY and state.retries < state.limits.max_retries:
@@ -225,12 +270,26 @@ def next_step(state: State, failure: Failure | None, now: float, random: Callabl
     return _move_on(state, rule.next, failure, now)
 
 
-def _rule(failure: Failure) -> Rule:
+def _pass_by(state: State, failure: Failure, now: float) -> tuple[State, Step]:
+    """A limit of ours forbids this target for now: it was not asked, so that was no attempt."""
+    state = attrs.evolve(state, attempts=state.attempts - 1)
+    if failure.cause is Cause.BUSY and not state.in_line:
+        state = attrs.evolve(state, busy=(*state.busy, state.targets[0]))
+    return _move_on(state, Next.ANY, failure, now)
+
+
+def _rule(state: State, failure: Failure) -> Rule:
     """The row, after the upstream's own word. A repair heeds no such word: it does not ask the same thing again."""
     rule = RULES[failure.cause]
-    if failure.should_retry is None or rule.same is Same.REPAIR:
-        return rule
-    return attrs.evolve(rule, same=Same.RETRY if failure.should_retry else Same.NO)
+    if failure.should_retry is not None and rule.same is not Same.REPAIR:
+        rule = attrs.evolve(rule, same=Same.RETRY if failure.should_retry else Same.NO)
+    if state.continues and not state.targets[0].row.prefill:
+        rule = attrs.evolve(rule, same=Same.NO)
+    if rule.in_doubt and not endpoint_of(state.call.endpoint).generates:
+        # With its key the upstream knows it for the same request; another upstream would not.
+        same = rule.same if state.call.idempotency_key is not None else Same.NO
+        rule = attrs.evolve(rule, same=same, next=Next.NONE)
+    return rule
 
 
 def _try(state: State, now: float) -> tuple[State, Step]:
@@ -243,6 +302,8 @@ def _try(state: State, now: float) -> tuple[State, Step]:
         changes=state.changes,
         stream=_streams(state),
         restart=state.restart,
+        continues=state.continues,
+        in_line=state.in_line,
     )
     tried = state.tried | {step.target.name}
     return attrs.evolve(state, attempts=state.attempts + 1, restart=None, tried=tried), step
@@ -294,10 +355,21 @@ def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[
         rest = tuple(target for target in rest if not _same_credential(target, current))
     if onward is Next.LARGER_CONTEXT:
         rest = state.larger.get(current.name, ())
-    rest = tuple(target for target in rest if target.name not in state.tried)
-    if not rest:
-        return state, Fail(error=_last_word(state, onward, failure))
-    return _try(_arrived(attrs.evolve(state, targets=rest)), now)
+    rest = tuple(target for target in rest if target.name not in state.tried and _can_serve(state, target))
+    if rest:
+        return _try(_arrived(attrs.evolve(state, targets=rest, in_line=False)), now)
+    if state.busy and onward in _TO_ALL:
+        first, *others = state.busy
+        return _try(_arrived(attrs.evolve(state, targets=(first,), busy=tuple(others), in_line=True)), now)
+    return state, Fail(error=_last_word(state, onward, failure))
+
+
+_TO_ALL: Final = frozenset({Next.ANY, Next.OTHER_CREDENTIAL})
+
+
+def _can_serve(state: State, target: Target) -> bool:
+    """Whether the target can take over: an answer that was begun goes on only where the row says that it can."""
+    return not state.continues or bool(target.row.prefill)
 
 
 def _same_credential(one: Target, other: Target) -> bool:
@@ -310,11 +382,21 @@ def _same_credential(one: Target, other: Target) -> bool:
 def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
     """What the caller is told: of a request that no other target would take either, how this one refused it.
 
-    Else the first in an upstream's own words, for the first targets are what the caller asked for; else the last.
+    Else the first in an upstream's own words, for the first targets are what the caller asked for; else, of limits of
+    ours, the one that frees up first; else the last.
     """
     if onward in (Next.NONE, Next.LARGER_CONTEXT):
         return failure.error
-    return next((error for error in state.errors.values() if error.body is not None), failure.error)
+    in_own_words = next((error for error in state.errors.values() if error.body is not None), None)
+    if in_own_words is not None:
+        return in_own_words
+    if failure.cause in _OURS:
+        return min(state.errors.values(), key=_seconds_to_wait)
+    return failure.error
+
+
+def _seconds_to_wait(error: GatewayError) -> float:
+    return math.inf if error.retry_after is None else error.retry_after
 
 
 def _time_is_up(state: State) -> GatewayError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
+
+from openai_gateway.errors import GatewayError
 
 Json = Any
 """A JSON value that is somebody else's and passes untouched."""
@@ -19,6 +22,9 @@ class Call:
     them). `deadline` is on trio's clock (seconds, `trio.current_time()`), None for the configured total alone.
     `whole`: the caller shows nothing before the end, so a stream that breaks in the middle may be started again
     (`Restarted`). `repair`: a parameter the model refuses may be mended (routing/repair.py), with a warning.
+    `idempotency_key` is passed on; with it a request that stores something may be sent again. `tenant` is who asks:
+    only a call that has one may be answered from the cache, and only with what the same tenant got. `cache` None: where
+    the temperature is 0; True and False are the caller's own word.
     """
 
     endpoint: str = "chat/completions"
@@ -28,6 +34,9 @@ class Call:
     whole: bool = False
     repair: bool = False
     traceparent: str | None = None
+    idempotency_key: str | None = None
+    tenant: str | None = None
+    cache: bool | None = None
 
     @classmethod
     def chat(cls, *, model: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Self:
@@ -37,17 +46,31 @@ class Call:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """Tokens of one call, as the provider counted them."""
+    """Tokens of one call, as the provider counted them, or `estimated` by us where it did not."""
 
     input: int = 0
     output: int = 0
     cached_input: int = 0
     reasoning: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cached_input=self.cached_input + other.cached_input,
+            reasoning=self.reasoning + other.reasoning,
+            estimated=self.estimated or other.estimated,
+        )
 
 
 @attrs.frozen(kw_only=True)
 class Served:
-    """Who served a call, and what it took. Times are in seconds from the start of the call."""
+    """Who served a call, and what it took. Times are in seconds from the start of the call.
+
+    `usage` is that of the answer, `cost` (US dollars) that of the whole call: attempts that broke off and were thrown
+    away are paid for too. `continued`: another target went on with an answer that was cut. `cached`: nobody was asked.
+    """
 
     model: str
     target: str
@@ -59,6 +82,8 @@ class Served:
     first_byte: float | None = None
     elapsed: float = 0.0
     cost: float | None = None
+    continued: bool = False
+    cached: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +119,36 @@ class Finished:
 
 
 Part = Chunk | Restarted | Finished
+
+
+class Outcome(enum.Enum):
+    """How a call ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    LEFT = "left"  # the caller went away
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """The record of one call: every call has exactly one, whatever became of it. It holds neither prompt nor answer.
+
+    `asked` names the targets in the order in which they were asked, one entry an attempt. `usage` is all that was
+    spent (US dollars in `cost`), broken attempts included; None where nothing was. `error` is that of a failed call.
+    Times are in seconds from the start of the call.
+    """
+
+    endpoint: str
+    model: str
+    tenant: str | None
+    outcome: Outcome
+    asked: tuple[str, ...] = ()
+    usage: Usage | None = None
+    cost: float | None = None
+    error: GatewayError | None = None
+    cached: bool = False
+    first_byte: float | None = None
+    elapsed: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -44,7 +44,7 @@ def classify_response(
     )
 
 
-def classify_event(json: Json, *, target: Target, redactor: Redactor, after_content: bool = False) -> Failure:
+def classify_event(json: Json, *, target: Target, redactor: Redactor) -> Failure:
     """The failure that an in-band error is: in a stream, or in an answer that came with status 200."""
     words = Words.of_json(json, redactor)
     status = _status_in_band(words)
@@ -53,13 +53,10 @@ def classify_event(json: Json, *, target: Target, redactor: Redactor, after_cont
         cause=cause,
         error=_error(cause, status, words, target),
         repair=words.refused_parameter() if cause is Cause.REPAIRABLE else None,
-        after_content=after_content,
     )
 
 
-def failure_of(
-    cause: Cause, *, target: Target, redactor: Redactor, detail: str = "", after_content: bool = False
-) -> Failure:
+def failure_of(cause: Cause, *, target: Target, redactor: Redactor, detail: str = "") -> Failure:
     """The failure of an attempt that has no answer of the upstream's to be read.
 
     `cause` is one of the rows of `_WITHOUT_ANSWER`; `detail` goes behind the colon: an exception's text, a clock's
@@ -70,7 +67,7 @@ def failure_of(
     # Cut last: half a key would not be known as one any more.
     words = f": {cut(redactor.redact(detail), MAX_SUMMARY)}" if detail else "."
     error = GatewayError(kind=kind, message=redactor.redact(said) + words, hint=_about(target, hint))
-    return Failure(cause=cause, error=error, after_content=after_content)
+    return Failure(cause=cause, error=error)
 
 
 def _about(target: Target, hint: str) -> str:

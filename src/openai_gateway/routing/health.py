@@ -1,10 +1,19 @@
-"""Which targets are thought to work; the seam for the circuit breakers."""
+"""Which targets are thought to work: a circuit breaker for each, pure, with every moment handed in."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import enum
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 import attrs
+
+PROBE_LEASE: Final = 60.0
+"""Seconds after which a probe that nobody reported on is taken for lost, so that the next may be made."""
+
+MAX_REST: Final = 120.0
+"""Seconds. Envoy ejects a host for at most 300 s; a provider's outage is worth a look sooner than that."""
 
 
 class Health(Protocol):
@@ -15,9 +24,136 @@ class Health(Protocol):
         ...
 
 
-@attrs.frozen
-class AlwaysHealthy:
-    """Every breaker closed."""
+class BreakerState(enum.Enum):
+    """CLOSED: calls pass. OPEN: the target rests. HALF_OPEN: its rest is over, and one call is to find out."""
 
-    def allows(self, target_name: str, now: float) -> bool:  # noqa: ARG002 - the names are the interface
-        return True
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@attrs.frozen(kw_only=True)
+class Breaking:
+    """When a breaker opens: after `failures` in a row, or when `rate` of at least `least` outcomes in `window` failed.
+
+    It stays open for `rest`, and twice as long after each probe that fails, at most MAX_REST. Times are in seconds. The
+    numbers are those of Envoy's outlier detection (5 in a row) and of LiteLLM's cooldown, which counts a share too.
+    """
+
+    failures: int = 5
+    rate: float = 0.5
+    least: int = 10
+    window: float = 30.0
+    rest: float = 15.0
+
+
+@attrs.define
+class _Breaker:
+    rules: Breaking
+    in_a_row: int = 0
+    outcomes: deque[tuple[float, bool]] = attrs.field(factory=deque)
+    trips: int = 0
+    open_until: float | None = None
+    probe_until: float = 0.0
+    rests_until: float = 0.0
+
+    def state(self, now: float) -> BreakerState:
+        if self.open_until is None:
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
+
+    def allows(self, now: float) -> bool:
+        if now < self.rests_until:
+            return False
+        state = self.state(now)
+        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and now >= self.probe_until)
+
+    def began(self, now: float) -> None:
+        if self.state(now) is BreakerState.HALF_OPEN:
+            self.probe_until = now + PROBE_LEASE
+
+    def report(self, now: float, *, worked: bool) -> None:
+        state = self.state(now)
+        if state is BreakerState.OPEN:
+            return  # of a call that began before, or of a last resort: the probe is to tell
+        if state is BreakerState.HALF_OPEN:
+            self._close() if worked else self._open(now)
+            return
+        self._remember(now, worked)
+        if self._is_broken():
+            self._open(now)
+
+    def _remember(self, now: float, worked: bool) -> None:  # noqa: FBT001 - the outcome itself
+        self.in_a_row = 0 if worked else self.in_a_row + 1
+        self.outcomes.append((now, worked))
+        while self.outcomes[0][0] <= now - self.rules.window or len(self.outcomes) > _MAX_OUTCOMES:
+            self.outcomes.popleft()
+
+    def _is_broken(self) -> bool:
+        failed = sum(not worked for _, worked in self.outcomes)
+        too_many = len(self.outcomes) >= self.rules.least and failed >= self.rules.rate * len(self.outcomes)
+        return self.in_a_row >= self.rules.failures or too_many
+
+    def _open(self, now: float) -> None:
+        self.open_until = now + min(MAX_REST, self.rules.rest * 2.0**self.trips)
+        self.probe_until = 0.0
+        self.trips = min(self.trips + 1, 16)  # far past MAX_REST; a power of a larger number would overflow one day
+
+    def _close(self) -> None:
+        self.in_a_row, self.trips, self.open_until = 0, 0, None
+        self.outcomes.clear()  # what was before the outage says nothing about the time after it
+
+
+_MAX_OUTCOMES: Final = 1_000
+"""Enough to tell a share; a busy target must not keep its whole window."""
+
+
+class Breakers:
+    """The breakers of one configuration snapshot, by target name; it answers the plan and hears every outcome."""
+
+    def __init__(self, rules: Breaking | None = None) -> None:
+        self._rules = rules or Breaking()
+        self._breakers: dict[str, _Breaker] = {}
+
+    def allows(self, target_name: str, now: float) -> bool:
+        """Whether the target may be tried like any other; in the half-open state that is so for one call at a time."""
+        breaker = self._breakers.get(target_name)
+        return breaker is None or breaker.allows(now)
+
+    def began(self, target_name: str, now: float) -> None:
+        """An attempt begins; of a half-open target it is the probe."""
+        if (breaker := self._breakers.get(target_name)) is not None:
+            breaker.began(now)
+
+    def worked(self, target_name: str, now: float) -> None:
+        """It answered, if only to refuse this very request."""
+        if (breaker := self._breakers.get(target_name)) is not None:
+            breaker.report(now, worked=True)
+
+    def failed(self, target_name: str, now: float) -> None:
+        """It did not answer as a server does that is well."""
+        self._of(target_name).report(now, worked=False)
+
+    def rest(self, target_name: str, until: float, now: float) -> None:
+        """It asked to be left alone (429 with Retry-After): not broken, but better asked last, at most for MAX_REST."""
+        self._of(target_name).rests_until = min(until, now + MAX_REST)
+
+    def unknown(self, target_name: str) -> None:
+        """The attempt was given up by us: it says nothing, and a probe may be made again."""
+        if (breaker := self._breakers.get(target_name)) is not None:
+            breaker.probe_until = 0.0
+
+    def states(self, target_names: Iterable[str], now: float) -> Mapping[str, BreakerState]:
+        """The state of each of the targets, for people."""
+        found = ((name, self._breakers.get(name)) for name in target_names)
+        return {name: BreakerState.CLOSED if one is None else one.state(now) for name, one in found}
+
+    def _of(self, target_name: str) -> _Breaker:
+        # A wildcard row makes a target of any name a caller thinks of, so only those that failed have a breaker, and
+        # the oldest makes room for the next.
+        if target_name not in self._breakers and len(self._breakers) >= _MAX_BREAKERS:
+            del self._breakers[next(iter(self._breakers))]
+        return self._breakers.setdefault(target_name, _Breaker(self._rules))
+
+
+_MAX_BREAKERS: Final = 10_000

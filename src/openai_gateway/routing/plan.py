@@ -10,6 +10,7 @@ import attrs
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.health import Health
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 
 
@@ -59,7 +60,7 @@ class ModelRow:
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
-    prefill: bool = False
+    prefill: Prefill | None = None
     first_byte: float | None = None
     fallbacks: tuple[str, ...] = ()
     context_fallbacks: tuple[str, ...] = ()

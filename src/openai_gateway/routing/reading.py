@@ -7,15 +7,24 @@ from typing import Final
 
 import attrs
 
-from openai_gateway.routing.assemble import failed_finish, finish_reasons, has_content, usage_of
+from openai_gateway.routing.assemble import (
+    as_chunks,
+    failed_finish,
+    finish_reasons,
+    has_content,
+    output_bytes,
+    plain_text_of,
+    usage_of,
+)
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Chunk, Json, Usage
 from openai_gateway.routing.classify import classify_event, error_in, failure_of
 from openai_gateway.routing.dialects.dialect import EventDecoder
 from openai_gateway.routing.plan import Target
+from openai_gateway.routing.prefill import Continuation
 from openai_gateway.secret import Redactor
 from openai_gateway.wire import sse
-from openai_gateway.wire.strict import JsonError, loads
+from openai_gateway.wire.strict import JsonError, dumps, loads
 
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 256 * 1024
@@ -27,12 +36,20 @@ class Reading:
 
     Chunks before the first real content are held back, so that another target can still be asked in their stead; past
     64 of them or 256 KiB they go on all the same. After `failure` is set nothing more comes.
+
+    `before` is the text that the caller has from earlier attempts ("" for none); None where nobody could go on from a
+    text. `continuation` rewrites the chunks of an answer that goes on from it. `written` counts the bytes that the
+    model wrote, `head` is what the chunks of this answer have in common.
     """
 
     target: Target
     redactor: Redactor
     decode: EventDecoder
     show_usage: bool
+    before: str | None = None
+    continuation: Continuation | None = None
+    head: Mapping[str, Json] = attrs.field(factory=dict)
+    written: int = 0
     model: str | None = None
     usage: Usage | None = None
     finish_reason: str | None = None
@@ -43,6 +60,7 @@ class Reading:
     failure: Failure | None = None
     _events: int = 0
     _bytes: int = 0
+    _texts: list[str] = attrs.field(factory=list)
     _unfinished: set[int] = attrs.field(factory=set)
     _held: list[Chunk] = attrs.field(factory=list)
     _held_bytes: int = 0
@@ -66,11 +84,21 @@ class Reading:
         self.passed_on = self.passed_on or bool(passed)
         return passed
 
+    def reframed(self, answer: Mapping[str, Json]) -> list[Chunk]:
+        """The chunks of a whole answer that came in the place of the stream."""
+        for json in as_chunks(answer):
+            if self.show_usage or not is_only_usage(json):
+                self._hold(dumps(json), json)
+        return self._release()
+
     def broke(self, cause: Cause, detail: str) -> Failure:
         """The failure of this stream for a cause from outside, such as a clock."""
-        return failure_of(
-            cause, target=self.target, redactor=self.redactor, detail=detail, after_content=self.passed_on
-        )
+        failure = failure_of(cause, target=self.target, redactor=self.redactor, detail=detail)
+        return self._with_what_came(failure)
+
+    def _with_what_came(self, failure: Failure) -> Failure:
+        delivered = None if self.before is None else "".join((self.before, *self._texts)) or None
+        return attrs.evolve(failure, after_content=self.passed_on, delivered=delivered)
 
     def _event(self, event: sse.Event) -> list[Chunk]:
         passed: list[Chunk] = []
@@ -96,21 +124,31 @@ class Reading:
 
     def _chunk(self, data: bytes, json: Mapping[str, Json]) -> list[Chunk]:
         if error_in(json) is not None:
-            self.failure = classify_event(
-                json, target=self.target, redactor=self.redactor, after_content=self.passed_on
-            )
+            failure = classify_event(json, target=self.target, redactor=self.redactor)
+            self.failure = self._with_what_came(failure)
             return []
         if (reason := failed_finish(json)) is not None:
             self._fail(Cause.CUT, f"finish_reason {reason}")
             return []
         self._note(json)
         if self.show_usage or not is_only_usage(json):
-            self._held.append(Chunk(data=data, json=json))
-            self._held_bytes += len(data)
+            self._hold(data, json)
         full = len(self._held) > MAX_HELD_EVENTS or self._held_bytes > MAX_HELD_BYTES
         return self._release() if self.content or self.passed_on or full else []
 
+    def _hold(self, data: bytes, json: Mapping[str, Json]) -> None:
+        if self.continuation is not None:
+            rewritten = self.continuation.chunk(json)
+            if rewritten is None:
+                return
+            data, json = dumps(rewritten), rewritten
+        self._held.append(Chunk(data=data, json=json))
+        self._held_bytes += len(data)
+
     def _note(self, json: Mapping[str, Json]) -> None:
+        self.written += output_bytes(json)
+        if self.before is not None:
+            self._note_text(json)
         if self.model is None and isinstance(json.get("model"), str):
             self.model = json["model"] or None
         self.usage = usage_of(json) or self.usage
@@ -120,6 +158,15 @@ class Reading:
             if finish_reason is not None:
                 self._unfinished.discard(index)
                 self.finish_reason = self.finish_reason or finish_reason
+
+    def _note_text(self, json: Mapping[str, Json]) -> None:
+        text = plain_text_of(json)
+        if text is None:
+            self.before = None  # a tool call, reasoning, an end: nobody can go on from that
+        elif text:
+            self._texts.append(text)
+        if not self.head:
+            self.head = {name: json[name] for name in ("id", "created") if name in json}
 
     def _release(self) -> list[Chunk]:
         released, self._held, self._held_bytes = self._held, [], 0

@@ -36,7 +36,7 @@ REPAIRS: Final[Mapping[str, Repair]] = {
         Repair(parameter="top_p"),
         Repair(parameter="presence_penalty"),
         Repair(parameter="frequency_penalty"),
-        Repair(parameter="stream_options", always=True, effect="left out, so the usage of this call is unknown"),
+        Repair(parameter="stream_options", always=True, effect="left out, so the usage of this call is estimated"),
         Repair(parameter="stream", always=True, effect="asked for the whole answer instead"),
     )
 }

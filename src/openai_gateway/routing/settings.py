@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import RouteTable
 from openai_gateway.secret import Secret
 
@@ -33,6 +34,7 @@ class Settings:
     table: RouteTable
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     retries: Retries = attrs.field(factory=Retries)
+    breakers: Breaking = attrs.field(factory=Breaking)
     default_model: str = "gpt-3.5-turbo"
     default_model_is_set: bool = False
     secrets: tuple[Secret, ...] = ()

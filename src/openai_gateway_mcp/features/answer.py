@@ -76,6 +76,8 @@ def served_meta(answer: Answer) -> dict[str, Json]:
             "cost": served.cost,
             "target": served.target,
             "attempts": served.attempts,
+            "continued": served.continued or None,
+            "cached": served.cached or None,
             "warnings": list(served.warnings) or None,
         }
     return {name: value for name, value in facts.items() if value is not None}
@@ -148,8 +150,12 @@ def _nothing_in_time(answer: Answer, soft_deadline: float | None) -> str:
     )
 
 
-def _usage(served: Served) -> dict[str, int] | None:
-    return None if served.usage is None else attrs.asdict(served.usage)
+def _usage(served: Served) -> dict[str, Json] | None:
+    if served.usage is None:
+        return None
+    usage = attrs.asdict(served.usage)
+    # A mark that is hardly ever there says more than one that always is.
+    return usage if served.usage.estimated else {name: count for name, count in usage.items() if name != "estimated"}
 
 
 def _milliseconds(seconds: float) -> int:

@@ -9,6 +9,7 @@ from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable, Target
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Redactor, Secret
 
 KEY = "canary-0123456789-abcdefghij"
@@ -36,6 +37,11 @@ def table(*rows: ModelRow, providers: Iterable[Provider] = ()) -> RouteTable:
 
 def target(name: str = "a", model: str = "m", **fields: Any) -> Target:
     return Target(provider=provider(name, **fields), model=model, row=row(model, name))
+
+
+def able(name: str) -> Target:
+    """A target that goes on from an assistant message."""
+    return Target(provider=provider(name), model="m", row=row("m", name, prefill=Prefill.MESSAGE))
 
 
 def call(model: str = "m", **fields: Any) -> Call:

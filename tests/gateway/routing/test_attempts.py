@@ -15,9 +15,10 @@ from openai_gateway.routing.plan import Target
 from openai_gateway.routing.repair import REPAIRS
 from openai_gateway.routing.settings import Retries
 from openai_gateway.secret import Secret
-from tests.gateway.routing.samples import always, call, failure, provider, row, target
+from tests.gateway.routing.samples import able, always, call, failure, provider, row, target
 
 A, B, C = target("a"), target("b"), target("c")
+ABLE, ABLE_TOO = able("d"), able("e")
 
 
 @attrs.define
@@ -71,8 +72,11 @@ FINAL = [
 ]  # fmt: skip
 
 
+OURS = [Cause.LIMITED, Cause.BUSY]
+
+
 def test_every_cause_has_its_row_and_its_test() -> None:
-    assert set(RULES) == set(Cause) == {*RETRIED, *NEXT_AT_ONCE, *FINAL}
+    assert set(RULES) == set(Cause) == {*RETRIED, *NEXT_AT_ONCE, *FINAL, *OURS}
 
 
 @pytest.mark.parametrize("cause", RETRIED)
@@ -105,7 +109,7 @@ def test_what_another_target_would_refuse_too_ends_the_call(cause: Cause) -> Non
     assert one.error(failure(cause, "said")).message == "said"
 
 
-@pytest.mark.parametrize("cause", list(Cause))
+@pytest.mark.parametrize("cause", [*RETRIED, *NEXT_AT_ONCE, *FINAL])
 def test_nothing_is_retried_once_content_reached_the_caller(cause: Cause) -> None:
     one = started(call=call(repair=True, body={"temperature": 1}))
     said = failure(cause, "said", after_content=True, should_retry=True, repair="temperature", retry_after=0)
@@ -364,6 +368,126 @@ def test_a_refusal_of_the_request_is_told_even_with_the_last_attempt() -> None:
     assert one.error(spoken("bad request", cause=Cause.REFUSED)).message == "bad request"
 
 
+# --- limits of ours, and places that are taken ------------------------------------------------------------------------
+
+
+def limited(seconds: float | None, cause: Cause = Cause.LIMITED) -> Failure:
+    return attrs.evolve(failure(cause), error=GatewayError(kind=Kind.RATE_LIMITED, message="full", retry_after=seconds))
+
+
+@pytest.mark.parametrize("cause", OURS)
+def test_a_limit_of_ours_sends_the_call_to_the_next_target_and_is_no_attempt(cause: Cause) -> None:
+    one = started(max_attempts=1)
+    assert one.target(limited(3, cause)) == "b/m"
+    assert one.state.attempts == 1
+
+
+def test_where_all_are_limited_the_one_that_frees_up_first_is_told() -> None:
+    one = started(A, B, C)
+    one.go(limited(30))
+    one.go(limited(7))
+    assert one.error(limited(None)).retry_after == 7
+    assert one.state.attempts == 0
+
+
+def test_a_call_stands_in_line_where_no_place_is_free_and_nobody_else_is_left() -> None:
+    one = started(A, B)
+    assert one.target(limited(None, Cause.BUSY)) == "b/m"
+    step = one.go(failure(Cause.QUOTA))
+    assert isinstance(step, Try)
+    assert (step.target, step.in_line) == (A, True)
+    assert one.error(limited(9)).retry_after == 9
+
+
+def test_of_several_without_a_place_each_is_stood_in_line_for_once() -> None:
+    one = started(A, B)
+    one.go(limited(None, Cause.BUSY))
+    lines = [one.go(limited(None, Cause.BUSY)), one.go(failure(Cause.QUOTA))]
+    assert [(step.target, step.in_line) for step in lines if isinstance(step, Try)] == [(A, True), (B, True)]
+    assert isinstance(one.go(failure(Cause.QUOTA)), Fail)
+
+
+def test_a_refused_prompt_stands_in_no_line() -> None:
+    one = started(A, B)
+    one.go(limited(None, Cause.BUSY))
+    assert one.error(failure(Cause.REFUSED, "no")).message == "no"
+
+
+def test_the_words_of_an_upstream_are_told_before_a_limit_of_ours() -> None:
+    one = started(A, B)
+    one.go(spoken("overloaded", cause=Cause.QUOTA))
+    assert one.error(limited(3)).message == "overloaded"
+
+
+# --- a key that was read again ---------------------------------------------------------------------------------------
+
+
+def test_a_target_whose_key_was_read_again_is_asked_once_more_at_once() -> None:
+    one = started(A, B, max_retries=0)
+    assert one.target(failure(Cause.CREDENTIALS, renewed=True)) == "a/m"
+    assert one.target(failure(Cause.CREDENTIALS, renewed=True)) == "b/m"
+    assert one.state.rejected == ("a",)
+
+
+# --- an answer that goes on elsewhere --------------------------------------------------------------------------------
+
+
+def test_text_that_was_cut_is_continued_by_the_next_target_that_can() -> None:
+    one = started(A, B, ABLE, ABLE_TOO)
+    step = one.go(failure(Cause.CUT, after_content=True, delivered="Hel"))
+    assert isinstance(step, Try)
+    assert (step.target, step.continues) == (ABLE, "Hel")
+    again = one.go(failure(Cause.QUOTA))
+    assert isinstance(again, Try)
+    assert (again.target, again.continues) == (ABLE_TOO, "Hel")
+    assert one.error(failure(Cause.QUOTA, "the end")).message == "the end"
+
+
+def test_a_target_that_can_goes_on_itself_after_a_pause() -> None:
+    one = started(ABLE)
+    assert isinstance(one.go(failure(Cause.CUT, after_content=True, delivered="Hel")), Wait)
+    step = one.go()
+    assert isinstance(step, Try)
+    assert step.continues == "Hel"
+    assert isinstance(one.go(failure(Cause.RESET, after_content=True, delivered="Hello")), Wait)
+    step = one.go()
+    assert isinstance(step, Try)
+    assert step.continues == "Hello"
+
+
+def test_without_a_target_that_can_a_cut_is_an_error() -> None:
+    one = started(A, B)
+    assert one.error(failure(Cause.CUT, "cut", after_content=True, delivered="Hel")).message == "cut"
+
+
+# --- requests that store something -----------------------------------------------------------------------------------
+
+IN_DOUBT = [cause for cause, rule in RULES.items() if rule.in_doubt]
+
+
+@pytest.mark.parametrize("cause", IN_DOUBT)
+def test_a_request_that_stores_is_not_sent_again_where_it_may_have_been_carried_out(cause: Cause) -> None:
+    one = started(call=call(endpoint="files"))
+    assert one.error(failure(cause, "broke")).message == "broke"
+
+
+def test_with_an_idempotency_key_it_is_sent_again_to_the_same_target_alone() -> None:
+    one = started(call=call(endpoint="batches", idempotency_key="k"), max_retries=1)
+    assert one.target(failure(Cause.SERVER_ERROR)) == "a/m"
+    assert one.error(failure(Cause.SERVER_ERROR, "broke")).message == "broke"
+
+
+@pytest.mark.parametrize("cause", [Cause.CONNECT, Cause.RATE_LIMITED, Cause.CREDENTIALS])
+def test_a_request_that_was_surely_not_carried_out_may_be_sent_again(cause: Cause) -> None:
+    one = started(call=call(endpoint="files"), max_retries=0)
+    assert one.target(failure(cause)) == "b/m"
+
+
+def test_an_endpoint_nobody_knows_is_taken_for_one_that_stores() -> None:
+    one = started(call=call(endpoint="x/y"))
+    assert one.error(failure(Cause.RESET, "broke")).message == "broke"
+
+
 # --- the laws --------------------------------------------------------------------------------------------------------
 
 _FAILURES = st.builds(
@@ -372,12 +496,14 @@ _FAILURES = st.builds(
     retry_after=st.none() | st.floats(-1, 100),
     should_retry=st.none() | st.booleans(),
     repair=st.none() | st.sampled_from([*REPAIRS, "other"]),
+    renewed=st.booleans(),
     after_content=st.booleans(),
+    delivered=st.none() | st.just("text"),
 )
 
 
 @given(
-    targets=st.lists(st.sampled_from([A, B, C, target("a", "n")]), max_size=4, unique_by=lambda one: one.name),
+    targets=st.lists(st.sampled_from([A, B, C, ABLE, target("a", "n")]), max_size=5, unique_by=lambda one: one.name),
     outcomes=st.lists(st.tuples(_FAILURES, st.floats(0, 20)), min_size=30, max_size=30),
     repair=st.booleans(),
     whole=st.booleans(),
@@ -385,6 +511,7 @@ _FAILURES = st.builds(
     max_attempts=st.integers(1, 12),
     total=st.floats(0, 100),
     random=st.floats(0, 1, exclude_max=True),
+    endpoint=st.sampled_from(["chat/completions", "files"]),
 )
 def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline(  # noqa: PLR0917 - one argument a strategy
     targets: list[Target],
@@ -395,12 +522,13 @@ def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline( 
     max_attempts: int,
     total: float,
     random: float,
+    endpoint: str,
 ) -> None:
-    wanted = call(repair=repair, whole=whole, body={"temperature": 1, "top_p": 1, "max_tokens": 1})
+    wanted = call(endpoint=endpoint, repair=repair, whole=whole, body={"temperature": 1, "top_p": 1, "max_tokens": 1})
     limits = Retries(max_retries=max_retries, max_attempts=max_attempts)
     context = {"a/m": (C,), "c/m": (A, B)}
     led = Run(begin(wanted, tuple(targets), retries=limits, total=total, now=0.0, context=context), random=random)
-    step, tries, per_target = led.go(), 0, dict[str, int]()
+    step, tries, steps, per_target = led.go(), 0, 0, dict[str, int]()
     while not isinstance(step, Fail):
         if isinstance(step, Wait):
             assert step.seconds >= 0
@@ -409,12 +537,19 @@ def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline( 
             step = led.go()
             assert isinstance(step, Try)
         assert led.now < total
-        per_target[step.target.name] = per_target.get(step.target.name, 0) + 1
-        outcome, took = outcomes[tries]
-        tries += 1
+        outcome, took = outcomes[steps]
+        steps += 1
+        if outcome.cause in OURS:
+            outcome = failure(outcome.cause)  # nothing was sent
+        else:
+            tries += 1
+            per_target[step.target.name] = per_target.get(step.target.name, 0) + 1
+        assert not step.continues or step.target.row.prefill
         led.now += took
         step = led.go(outcome)
     assert tries == led.state.attempts <= max_attempts
-    assert all(count <= 1 + max_retries + led.state.repairs for count in per_target.values())
+    # A target that had no place is stood in line for, with retries of its own; a renewed key is tried once more.
+    most = 2 * (1 + max_retries) + led.state.repairs + 1
+    assert all(count <= most for count in per_target.values())
     assert led.state.repairs <= 4
     event(f"{tries} attempts, {step.error.kind.name}")

@@ -263,8 +263,8 @@ def test_what_the_headers_say_about_coming_back_is_kept() -> None:
     ],
 )
 def test_an_error_in_band_is_read_like_one_with_a_status(json: Any, cause: Cause, status: int) -> None:
-    found = classify_event(json, target=A, redactor=REDACTOR, after_content=True)
-    assert (found.cause, found.error.status, found.after_content) == (cause, status, True)
+    found = classify_event(json, target=A, redactor=REDACTOR)
+    assert (found.cause, found.error.status) == (cause, status)
 
 
 def test_a_parameter_refused_in_band_can_be_repaired() -> None:
@@ -288,8 +288,8 @@ def test_a_parameter_refused_in_band_can_be_repaired() -> None:
     ],
 )
 def test_a_failure_without_an_answer_has_words_of_its_own(cause: Cause, kind: Kind) -> None:
-    found = failure_of(cause, target=A, redactor=REDACTOR, detail=f"because of {KEY}", after_content=True)
-    assert (found.cause, found.error.kind, found.after_content) == (cause, kind, True)
+    found = failure_of(cause, target=A, redactor=REDACTOR, detail=f"because of {KEY}")
+    assert (found.cause, found.error.kind) == (cause, kind)
     assert "a/m" in found.error.message
     assert found.error.message.endswith(f": because of {MARK}")
     assert KEY not in failure_of(cause, target=A, redactor=REDACTOR).error.message

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_gateway.errors import GatewayError, Kind
-from openai_gateway.routing.health import AlwaysHealthy
+from openai_gateway.routing.health import Breakers
 from openai_gateway.routing.plan import ModelRow, RouteTable, context_fallbacks, matches, plan
 from tests.gateway.routing.samples import always, call, row, table
 
-HEALTHY = AlwaysHealthy()
+HEALTHY = Breakers()
 
 
 @attrs.frozen

@@ -156,6 +156,6 @@ def test_an_error_takes_its_status_from_its_kind_and_its_body_beneath_its_own_wo
     }
 
 
-def test_a_stream_without_its_options_says_plainly_that_the_usage_is_unknown() -> None:
+def test_a_stream_without_its_options_says_plainly_that_the_usage_is_estimated() -> None:
     warning = REPAIRS["stream_options"].warning("a/m")
-    assert warning == "a/m refuses stream_options: left out, so the usage of this call is unknown"
+    assert warning == "a/m refuses stream_options: left out, so the usage of this call is estimated"

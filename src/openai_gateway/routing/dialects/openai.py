@@ -19,7 +19,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
         method="POST",
         url=f"{target.provider.base_url}/{call.endpoint}",
         headers=(
-            *headers_of(target.provider, call.traceparent),
+            *headers_of(target.provider, call),
             ("content-type", "application/json"),
             ("accept", "text/event-stream" if stream else "application/json"),
         ),

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Headers
+from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.plan import Provider
 from openai_gateway.routing.repair import Repair, mend
 from openai_gateway.wire.strict import dumps
 
-_WITH_STREAM_OPTIONS: Final = frozenset({"chat/completions", "completions"})
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom all others follow
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -24,7 +25,7 @@ def body_of(call: Call, model: str, *, stream: bool, changes: tuple[Repair, ...]
     body: dict[str, Any] = {"model": model, **call.body} if "model" not in call.body else {**call.body, "model": model}
     if stream:
         body["stream"] = True
-        if call.endpoint in _WITH_STREAM_OPTIONS:
+        if endpoint_of(call.endpoint).has_choices:
             options = body.get("stream_options")
             body["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     else:
@@ -33,7 +34,7 @@ def body_of(call: Call, model: str, *, stream: bool, changes: tuple[Repair, ...]
     return dumps(mend(body, changes))
 
 
-def headers_of(provider: Provider, traceparent: str | None = None) -> Headers:
+def headers_of(provider: Provider, call: Call | None = None) -> Headers:
     """The credential, the organisation and what else the configuration says; the provider's own headers win."""
     headers = {"accept-encoding": "identity"}
     if provider.api_key is not None:
@@ -42,7 +43,16 @@ def headers_of(provider: Provider, traceparent: str | None = None) -> Headers:
         headers["openai-organization"] = provider.organization
     if provider.project:
         headers["openai-project"] = provider.project
-    if traceparent and _TRACEPARENT.fullmatch(traceparent):  # it came from a caller: nothing else may ride along
-        headers["traceparent"] = traceparent
+    if call is not None:
+        headers |= _of_caller(call)
     headers |= {name.lower(): value for name, value in provider.headers.items()}
     return tuple(headers.items())
+
+
+def _of_caller(call: Call) -> dict[str, str]:
+    """The two headers that a caller may set, each only in its own form: nothing else may ride along."""
+    said = (
+        ("traceparent", call.traceparent, _TRACEPARENT),
+        ("idempotency-key", call.idempotency_key, _IDEMPOTENCY_KEY),
+    )
+    return {name: value for name, value, form in said if value is not None and form.fullmatch(value)}

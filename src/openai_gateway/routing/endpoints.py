@@ -1,0 +1,46 @@
+"""The endpoints of the OpenAI API that calls go to, a row a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """What matters of an endpoint on the way.
+
+    `generates`: asking twice costs money and changes nothing; of any other a request that may have been carried out is
+    not sent again by itself. `has_choices`: its answers hold `choices`, and its streams `stream_options`.
+    """
+
+    path: str
+    generates: bool = True
+    has_choices: bool = False
+
+
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {
+    endpoint.path: endpoint
+    for endpoint in (
+        Endpoint(path="chat/completions", has_choices=True),
+        Endpoint(path="completions", has_choices=True),
+        Endpoint(path="responses"),
+        Endpoint(path="embeddings"),
+        Endpoint(path="images/generations"),
+        Endpoint(path="images/edits"),
+        Endpoint(path="audio/speech"),
+        Endpoint(path="audio/transcriptions"),
+        Endpoint(path="audio/translations"),
+        Endpoint(path="moderations"),
+        Endpoint(path="rerank"),
+        Endpoint(path="files", generates=False),
+        Endpoint(path="batches", generates=False),
+    )
+}
+
+
+def endpoint_of(path: str) -> Endpoint:
+    """The row of a path below the base URL. One that has none is taken for one that stores: nothing is sent twice."""
+    return ENDPOINTS.get(path) or Endpoint(path=path, generates=False)
