@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import (
     Account,
+    Beat,
     Call,
     Chunk,
     Finished,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Account",
+    "Beat",
     "Call",
     "Chunk",
     "DefaultModel",

@@ -80,6 +80,7 @@ def _sections(settings: Settings) -> Iterable[str]:
         yield _section("[[models]]", _shown_of(row))
     yield _section("[timeouts]", attrs.asdict(settings.timeouts))
     yield _section("[retries]", attrs.asdict(settings.retries))
+    yield _section("[breakers]", attrs.asdict(settings.breakers))
     yield f"# The default model is {settings.default_model}."
 
 

@@ -10,6 +10,7 @@ import pytest
 from openai_gateway import config
 from openai_gateway.config import Overrides
 from openai_gateway.errors import ConfigError
+from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import Price
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Settings
@@ -121,6 +122,11 @@ def test_a_row_says_how_its_target_goes_on_from_a_message(tmp_path: Path, writte
     assert row.prefill is read
 
 
+def test_breakers_have_their_table(tmp_path: Path) -> None:
+    assert load(tmp_path, f"{ROW}[breakers]\nfailures = 2\nrest = 1.5\n").breakers == Breaking(failures=2, rest=1.5)
+    assert load(tmp_path, ROW).breakers == Breaking()
+
+
 def test_flag_then_environment_then_file_then_default(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text('[providers.p]\nkind = "echo"\n[[models]]\nname = "m"\nprovider = "p"\n[timeouts]\nidle = 9\n')
@@ -149,6 +155,9 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f"{ROW}\n[[models]]\nnmae = 1\n", 8, "unknown key 'nmae'"),
         (f"{ROW}price = {{ input = 1, outptu = 2 }}\n", 6, "unknown key 'outptu' in [models.price]"),
         (f"{ROW}[timeouts]\nfirst = 1\n", 7, "unknown key 'first' in [timeouts]"),
+        (f"{ROW}[breakers]\nfailure = 1\n", 7, "Did you mean 'failures'?"),
+        (f"{ROW}[breakers]\nfailures = 0\n", 7, "a whole number from 1 to 1000"),
+        (f"{ROW}[breakers]\nrate = 2\n", 7, "at least 0.01 and at most 1"),
         (f"{ROW}[retries]\nretries = 1\n", 7, "Did you mean 'max_retries'?"),
         ('[providers.p]\nkind = "opnai"\n', 2, "allowed is one of openai, echo, azure, anthropic"),
         ("[providers.p]\n", 1, "has no 'kind'"),

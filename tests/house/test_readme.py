@@ -39,4 +39,5 @@ def test_the_configuration_page_names_the_keys_that_the_file_may_hold() -> None:
     named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     (later,) = re.findall(r"^(.+) are accepted and checked; nothing acts", text, flags=re.MULTILINE)
     named |= set(re.findall(r"`(\w+)`", later))
-    assert named == {*file._PROVIDER_KEYS, *file._MODEL_KEYS, *file._TIMEOUTS, *file._RETRIES}
+    breakers = {*file._BREAKERS, *file._BREAKER_COUNTS}
+    assert named == {*file._PROVIDER_KEYS, *file._MODEL_KEYS, *file._TIMEOUTS, *file._RETRIES, *breakers}

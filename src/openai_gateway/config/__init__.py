@@ -14,6 +14,7 @@ from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url
 from openai_gateway.config.environment import log_level, read_secret
 from openai_gateway.config.providers import from_environment, openai_provider, provider_secrets
+from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
 from openai_gateway.routing.settings import Retries, Settings, Timeouts
 from openai_gateway.secret import Secret
@@ -49,6 +50,7 @@ def load(environ: Mapping[str, str], *, config_path: str | None = None, override
         table,
         timeouts=content.timeouts,
         retries=content.retries,
+        breakers=content.breakers,
         secrets=content.secrets,
         warnings=[*content.warnings, *_warnings_about(content.providers.values(), already=content.warnings)],
     )
@@ -116,6 +118,7 @@ def _settings(
     *,
     timeouts: Mapping[str, float] | None = None,
     retries: Mapping[str, int] | None = None,
+    breakers: Breaking | None = None,
     secrets: Sequence[Secret] = (),
     warnings: Sequence[str] = (),
 ) -> Settings:
@@ -126,6 +129,7 @@ def _settings(
         table=table,
         timeouts=Timeouts(**{**(timeouts or {}), **_timeout(environ, overrides)}),
         retries=Retries(**{**(retries or {}), **_max_retries(environ, overrides)}),
+        breakers=breakers or Breaking(),
         **default_model,
         secrets=tuple(secrets),
         warnings=tuple(warnings),

@@ -21,14 +21,17 @@ from openai_gateway.config.providers import (
 from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.dialects import KINDS, PLANNED
+from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
-_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries")
+_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers")
 _TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
+_BREAKERS: Final = {"rate": (0.01, 1.0), "window": (1.0, 3600.0), "rest": (0.1, 3600.0)}
+_BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
 _NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by"}
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
@@ -46,6 +49,7 @@ class FileContent:
     rows: tuple[ModelRow, ...] = ()
     timeouts: dict[str, float] = attrs.field(factory=dict)
     retries: dict[str, int] = attrs.field(factory=dict)
+    breakers: Breaking = attrs.field(factory=Breaking)
     secrets: list[Secret] = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
 
@@ -98,6 +102,7 @@ class _Reader:
         self._fallbacks()
         self._timeouts()
         self._retries()
+        self._breakers()
         return self.result
 
     def _providers(self) -> None:
@@ -269,6 +274,16 @@ class _Reader:
             table.only(_RETRIES)
             found = {key: table.integer(key, least=_RETRIES[key][0], most=_RETRIES[key][1]) for key in table.content}
             self.result.retries = {key: value for key, value in found.items() if value is not None}
+
+    def _breakers(self) -> None:
+        table = self.top.table("breakers")
+        if table is None:
+            return
+        table.only((*_BREAKERS, *_BREAKER_COUNTS))
+        said: dict[str, Any] = {key: table.number(key, least=low, most=high) for key, (low, high) in _BREAKERS.items()}
+        said |= {key: table.integer(key, least=low, most=high) for key, (low, high) in _BREAKER_COUNTS.items()}
+        said = {key: value for key, value in said.items() if value is not None}
+        self.result.breakers = attrs.evolve(self.result.breakers, **said)
 
 
 def _env_key(source: Table, environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:

@@ -8,6 +8,7 @@ from random import SystemRandom
 
 import trio
 
+from openai_gateway.engine.beats import Beats, with_beats
 from openai_gateway.engine.catalogue import Catalogue
 from openai_gateway.engine.journey import call_whole
 from openai_gateway.engine.parts import Parts
@@ -68,6 +69,12 @@ class Gateway:
             yield parts
         finally:
             await parts.aclose()
+
+    @asynccontextmanager
+    async def stream_with_beats(self, call: Call, *, every: float = 15.0) -> AsyncIterator[Beats]:
+        """As `stream`, with a Beat after each `every` seconds in which nothing came."""
+        async with self.stream(call) as parts, with_beats(parts, every) as beats:
+            yield beats
 
     async def models(self) -> tuple[Model, ...]:
         """All models that can be asked for, at most 300 s old. Raises GatewayError if no provider answered."""

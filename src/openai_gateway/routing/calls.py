@@ -121,6 +121,11 @@ class Finished:
 Part = Chunk | Restarted | Finished
 
 
+@attrs.frozen(kw_only=True)
+class Beat:
+    """Nothing came for a while, and all is well: a sign of life for whoever waits at the other end."""
+
+
 class Outcome(enum.Enum):
     """How a call ended."""
 

@@ -504,7 +504,7 @@ _FAILURES = st.builds(
 
 @given(
     targets=st.lists(st.sampled_from([A, B, C, ABLE, target("a", "n")]), max_size=5, unique_by=lambda one: one.name),
-    outcomes=st.lists(st.tuples(_FAILURES, st.floats(0, 20)), min_size=30, max_size=30),
+    data=st.data(),
     repair=st.booleans(),
     whole=st.booleans(),
     max_retries=st.integers(0, 5),
@@ -515,7 +515,7 @@ _FAILURES = st.builds(
 )
 def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline(  # noqa: PLR0917 - one argument a strategy
     targets: list[Target],
-    outcomes: list[tuple[Failure, float]],
+    data: st.DataObject,
     repair: bool,
     whole: bool,
     max_retries: int,
@@ -528,7 +528,7 @@ def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline( 
     limits = Retries(max_retries=max_retries, max_attempts=max_attempts)
     context = {"a/m": (C,), "c/m": (A, B)}
     led = Run(begin(wanted, tuple(targets), retries=limits, total=total, now=0.0, context=context), random=random)
-    step, tries, steps, per_target = led.go(), 0, 0, dict[str, int]()
+    step, tries, per_target = led.go(), 0, dict[str, int]()
     while not isinstance(step, Fail):
         if isinstance(step, Wait):
             assert step.seconds >= 0
@@ -537,8 +537,7 @@ def test_every_call_ends_within_its_attempts_and_never_waits_past_its_deadline( 
             step = led.go()
             assert isinstance(step, Try)
         assert led.now < total
-        outcome, took = outcomes[steps]
-        steps += 1
+        outcome, took = data.draw(_FAILURES), data.draw(st.floats(0, 20))
         if outcome.cause in OURS:
             outcome = failure(outcome.cause)  # nothing was sent
         else:
