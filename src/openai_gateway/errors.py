@@ -49,7 +49,8 @@ class GatewayError(Exception):
 
     `message` says what failed and why, already redacted; `hint` what to do next (may be empty). `status`, `type`,
     `code` and `param` are those of the OpenAI error object; an upstream's own error keeps its own values under the
-    kind that fits. `retry_after` is in seconds. `body` is the upstream's own error object (redacted), if there was one.
+    kind that fits. `retry_after` is in seconds; `is_own` says that not the upstream but a limit of ours asks for them,
+    whose message names them. `body` is the upstream's own error object (redacted), if there was one.
     `waited_for` is what a total timeout interrupted, in words that can stand behind a colon; empty for a plain answer.
     `attempts` is how often an upstream was asked: where it is not 0 the gateway has done all that retrying can do, and
     a caller that tries again only multiplies it (x-should-retry: false).
@@ -60,6 +61,7 @@ class GatewayError(Exception):
     hint: str = ""
     param: str | None = None
     retry_after: float | None = None
+    is_own: bool = False
     status: int = attrs.field()
     type: str = attrs.field()
     code: str | None = attrs.field()

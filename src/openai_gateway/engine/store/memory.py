@@ -1,0 +1,47 @@
+"""The store of one process: limits in memory, on trio's clock."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from openai_gateway.routing.limits import Called, Demand, Limiter, Outcome, Reservation, Ticket
+
+
+@attrs.define(eq=False)
+class MemoryStore:
+    """A `Store` that ends with its process. Only waiting in line awaits: between its steps no other task comes in."""
+
+    _limiter: Limiter = attrs.field(factory=Limiter, init=False)
+    _called: dict[str, trio.Event] = attrs.field(factory=dict, init=False)
+    _outcomes: dict[str, Outcome] = attrs.field(factory=dict, init=False)
+
+    async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
+        await trio.lowlevel.checkpoint_if_cancelled()  # before it, so that no reservation is lost behind it
+        if not wait:
+            return self._limiter.reserve(demand, trio.current_time())
+        outcome = self._limiter.stand_in_line(demand, trio.current_time())
+        return await self._turn_of(outcome) if isinstance(outcome, Ticket) else outcome
+
+    async def settle(self, reservation: Reservation, tokens: int) -> None:
+        self._call(self._limiter.settle(reservation, tokens, trio.current_time()))
+
+    async def refund(self, reservation: Reservation) -> None:
+        self._call(self._limiter.refund(reservation, trio.current_time()))
+
+    async def _turn_of(self, ticket: Ticket) -> Outcome:
+        called = self._called[ticket.id] = trio.Event()
+        try:
+            await called.wait()
+            return self._outcomes[ticket.id]
+        except BaseException:
+            self._call(self._limiter.leave_line(ticket, trio.current_time()))
+            raise
+        finally:
+            del self._called[ticket.id]
+            self._outcomes.pop(ticket.id, None)
+
+    def _call(self, called: Called) -> None:
+        for ticket, outcome in called:
+            self._outcomes[ticket.id] = outcome
+            self._called[ticket.id].set()

@@ -1,0 +1,77 @@
+"""How many tokens a call may use at most, told before anybody has counted them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.calls import Call, Json
+
+DEFAULT_OUTPUT: Final = 4096
+"""Tokens of an answer where neither the caller nor the model's row bounds it. Some models write more: that is charged
+when it is known."""
+IMAGE: Final = 5000
+"""Tokens of one image: OpenAI's patch models take at most 3,779, Anthropic's 4,784 at their highest resolution."""
+
+_TEMPLATE: Final = 256  # what a chat template adds of its own: roles, a default system prompt
+_TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents up to 530
+_MOST: Final = 2**53  # a store in another language may hold numbers as doubles
+_CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_SAMPLES: Final = ("n", "best_of")
+_WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderations", "rerank"})
+_IMAGE_PARTS: Final = ("image_url", "input_image")  # no set: a `type` may be a list
+_NUMBER: Final = 24  # characters that the longest float takes
+
+
+def token_bound(call: Call, max_output: int | None = None) -> int:
+    """An upper bound of all tokens of the call. `max_output` is the model row's; the caller's own cap goes before it.
+
+    The prompt is at most its bytes in UTF-8, as a token stands for one byte at least; an image has its own allowance.
+    Raises GatewayError for a body that is nested without end.
+    """
+    body = call.body
+    try:
+        prompt = _TEMPLATE + _bytes(body)
+    except RecursionError:
+        message = "The request is nested too deep."
+        raise GatewayError(kind=Kind.INVALID_REQUEST, message=message) from None
+    if body.get("tools") or body.get("functions"):
+        prompt += _TOOLS
+    return min(prompt + _output(call, max_output), _MOST)
+
+
+def _output(call: Call, max_output: int | None) -> int:
+    if call.endpoint in _WITHOUT_OUTPUT:
+        return 0
+    cap = _largest(call.body, _CAPS)
+    if cap is None:
+        cap = DEFAULT_OUTPUT if max_output is None else max_output
+    return cap * (_largest(call.body, _SAMPLES) or 1) * _prompts(call)
+
+
+def _prompts(call: Call) -> int:
+    """A completion may have several prompts, each with an answer of its own; a list of numbers is one, in tokens."""
+    prompt = call.body.get("prompt") if call.endpoint == "completions" else None
+    return max(1, sum(isinstance(one, str | list | tuple) for one in prompt)) if isinstance(prompt, list | tuple) else 1
+
+
+def _largest(body: Mapping[str, Json], names: tuple[str, ...]) -> int | None:
+    """The largest sound number among these members; what is no count is for the upstream to refuse."""
+    values = (body.get(name) for name in names)
+    return max((n for n in values if isinstance(n, int) and not isinstance(n, bool) and n > 0), default=None)
+
+
+def _bytes(value: Any) -> int:
+    """About the bytes of the JSON text, never fewer; nothing is written for it, so that a large body costs little."""
+    if isinstance(value, str):
+        return 4 + (len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass")))
+    if isinstance(value, Mapping):
+        if value.get("type") in _IMAGE_PARTS and "image_url" in value:
+            return IMAGE + sum(_bytes(key) + _bytes(item) for key, item in value.items() if key != "image_url")
+        return 2 + sum(_bytes(key) + _bytes(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return 2 + sum(map(_bytes, value))
+    if isinstance(value, int):
+        return 6 + value.bit_length() // 3  # more than its digits, and than "false"
+    return _NUMBER
