@@ -117,6 +117,15 @@ SETTINGS: tuple[Setting, ...] = (
         high=_DAY,
     ),
     Setting(
+        name="rate_limit",
+        variable="RATE_LIMIT",
+        flag="--rate-limit",
+        sort=Sort.COUNT,
+        default="600",
+        help="Tool calls that the whole server takes in a minute; one more is told how long to wait. 0: no limit.",
+        high=1_000_000,
+    ),
+    Setting(
         name="enabled_tools",
         variable="ENABLED_TOOLS",
         flag="--enabled-tools",
@@ -200,6 +209,7 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
         features=FeatureSettings(
             gateway=gateway,
             soft_deadline=said.number("soft_deadline") or None,
+            rate_limit=int(said.number("rate_limit")),
             tools=said.tools(),
         ),
         max_message_bytes=int(said.number("max_message_bytes")),

@@ -17,7 +17,7 @@ def test_with_nothing_said_the_start_does_not_fail_and_the_table_says_what_to_se
     settings = load({}, {})
     assert settings.features.gateway.table.rows == ()
     assert "GATEWAY_URL" in settings.features.gateway.table.missing
-    assert settings.features.soft_deadline == 55
+    assert (settings.features.soft_deadline, settings.features.rate_limit) == (55, 600)
     assert settings.features.tools == ("chat", "list_models", "compare_models")
     assert (settings.max_message_bytes, settings.max_in_flight) == (16 * 2**20, 256)
     assert (settings.drain, settings.log_level) == (0.5, "info")
@@ -42,9 +42,9 @@ def test_the_gateway_is_normalised_and_its_key_does_not_show() -> None:
 
 def test_a_flag_wins_over_its_variable() -> None:
     environ = {"GATEWAY_URL": "https://a.example", "DEFAULT_MODEL": "a", "TIMEOUT": "1", "MAX_RETRIES": "1"}
-    environ |= {"SOFT_DEADLINE": "5", "LOG_LEVEL": "debug", "MAX_IN_FLIGHT": "7"}
+    environ |= {"SOFT_DEADLINE": "5", "LOG_LEVEL": "debug", "MAX_IN_FLIGHT": "7", "RATE_LIMIT": "9"}
     flags = {"gateway_url": "https://b.example", "default_model": "b", "timeout": "2.5", "max_retries": "0"}
-    flags |= {"soft_deadline": "0", "log_level": "ERROR", "max_in_flight": "8"}
+    flags |= {"soft_deadline": "0", "log_level": "ERROR", "max_in_flight": "8", "rate_limit": "0"}
     said, won = load(environ, {}), load(environ, flags)
     assert said.features.gateway.table.providers["gateway"].base_url == "https://a.example/v1"
     assert won.features.gateway.table.providers["gateway"].base_url == "https://b.example/v1"
@@ -54,6 +54,7 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert (said.features.soft_deadline, won.features.soft_deadline) == (5, None)
     assert (said.log_level, won.log_level) == ("debug", "error")
     assert (said.max_in_flight, won.max_in_flight) == (7, 8)
+    assert (said.features.rate_limit, won.features.rate_limit) == (9, 0)
 
 
 def test_embedded_beside_a_gateway_url_wins_with_one_warning() -> None:

@@ -11,6 +11,7 @@ from openai_gateway.errors import GatewayError, Kind
 from openai_gateway_mcp.features.application import Application
 from openai_gateway_mcp.features.extensions import answer_extension
 from openai_gateway_mcp.features.failures import seed_fault
+from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.protocol.errors import Fault
 from openai_gateway_mcp.protocol.events import Era, ExtensionCalled
 from openai_gateway_mcp.protocol.model import ExtensionResult
@@ -42,7 +43,8 @@ async def ask(
 ) -> Any:
     async with door_to(upstream, environ) as door:
         try:
-            result = await answer_extension(ExtensionCalled(call=a_call(method, era), params=params), door)
+            event = ExtensionCalled(call=a_call(method, era), params=params)
+            result = await answer_extension(event, door, RateLimit(0))
         except Fault as fault:
             return fault
         return result.value

@@ -15,6 +15,7 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.extensions import METHODS, answer_extension
 from openai_gateway_mcp.features.failures import error_meta, explain
 from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
+from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, read_resource
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools import TOOLS
@@ -67,6 +68,7 @@ class Application:
     def __init__(self, settings: Settings, door: Door) -> None:
         self._settings = settings
         self._door = door
+        self._rate_limit = RateLimit(settings.rate_limit)
         self._answers: dict[type[Any], Callable[[Any, Reporter], Awaitable[Result]]] = {
             ToolCalled: self._call_tool,
             ResourceRead: self._read_resource,
@@ -88,6 +90,7 @@ class Application:
         soft = self._settings.soft_deadline
         with trio.CancelScope(deadline=math.inf if soft is None else trio.current_time() + soft + _GRACE):
             try:
+                self._rate_limit.admit()
                 return await tool.handler(read_arguments(tool.args, asked.arguments), context)
             except WrongArgument as error:
                 return failure(str(error))
@@ -108,4 +111,4 @@ class Application:
         return await complete(asked, self._door)
 
     async def _answer_extension(self, asked: ExtensionCalled, _reporter: Reporter) -> Result:
-        return await answer_extension(asked, self._door)
+        return await answer_extension(asked, self._door, self._rate_limit)

@@ -9,6 +9,7 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.default_model import choose, with_names
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import seed_fault
+from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import text_of
@@ -32,12 +33,14 @@ _REFUSED = {
 _ENVELOPE = frozenset({"_meta", "prompt", "model", "maxTokens"})
 
 
-async def answer_extension(asked: ExtensionCalled, door: Door) -> ExtensionResult:
+async def answer_extension(asked: ExtensionCalled, door: Door, rate_limit: RateLimit) -> ExtensionResult:
     """The result of a seed method. Raises Fault: -32602, or what the seed document's error table says."""
     method = _METHODS.get(asked.call.method)
     if method is None:
         raise Fault(METHOD_NOT_FOUND, f"Method not found: {asked.call.method}")
     try:
+        if asked.call.method in _SPENDING:
+            rate_limit.admit()
         return ExtensionResult(value=await method(asked, door))
     except GatewayError as error:
         raise seed_fault(error, asked.call.era) from error
@@ -63,6 +66,7 @@ _METHODS: dict[str, Callable[[ExtensionCalled, Door], Awaitable[Params]]] = {
     "completion/complete": _complete_prompt,
 }
 METHODS = frozenset(_METHODS)
+_SPENDING = frozenset({"completion/complete"})
 
 
 # --- what came ------------------------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ _NEXT_STEP: dict[Kind, str] = {
 
 def explain(error: GatewayError, *, asked: str) -> str:
     """What failed, why, and what to do next, in the order a reader needs it. `asked` is the model or list asked for."""
-    wait = "" if error.retry_after is None else f" The provider asks to wait {math.ceil(error.retry_after)} s."
+    theirs = None if error.is_own else error.retry_after
+    wait = "" if theirs is None else f" The provider asks to wait {math.ceil(theirs)} s."
     return f"{asked} failed: {_sentence(error.message)}{wait} {next_step(error)}"
 
 

@@ -12,9 +12,13 @@ MAX_CHARACTERS = 48_000
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """`soft_deadline` is in seconds from the start of a tool call, None for off; `tools` are the names switched on."""
+    """`soft_deadline` is in seconds from the start of a tool call, None for off; `tools` are the names switched on.
+
+    `rate_limit` is in calls a minute, 0 for off.
+    """
 
     gateway: GatewaySettings
     soft_deadline: float | None = 55.0
+    rate_limit: int = 600
     max_characters: int = MAX_CHARACTERS
     tools: tuple[str, ...] = ()
