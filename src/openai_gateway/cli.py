@@ -81,6 +81,7 @@ def _sections(settings: Settings) -> Iterable[str]:
     yield _section("[timeouts]", attrs.asdict(settings.timeouts))
     yield _section("[retries]", attrs.asdict(settings.retries))
     yield _section("[breakers]", attrs.asdict(settings.breakers))
+    yield _section("[cache]", attrs.asdict(settings.cache))
     yield f"# The default model is {settings.default_model}."
 
 
@@ -108,4 +109,6 @@ def _written(value: Any) -> str:
     if attrs.has(type(value)):
         fields = attrs.asdict(value)
         return "{ " + ", ".join(f"{name} = {item}" for name, item in fields.items() if item is not None) + " }"
-    return f"{value:g}" if isinstance(value, int | float) else f'"{value}"'
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:g}" if isinstance(value, float) else f'"{value}"'

@@ -26,6 +26,7 @@ allow_insecure = true
 name = "m"
 provider = "openai"
 fallbacks = ["n"]
+tpm = 2_000_000
 price = { input = 1, output = 2.5 }
 
 [[models]]
@@ -78,6 +79,8 @@ def test_the_configuration_is_shown_without_its_secrets(tmp_path: Path) -> None:
     ):
         assert part in output
     assert "allow_insecure = true" in output
+    assert "tpm = 2000000" in output
+    assert "[cache]\nenabled = false\nttl = 300\nmax_bytes = 67108864" in output
     assert "price = { input = 1.0, output = 2.5 }" in output
     for hidden in (CANARY, "proxy-password-0123", "set_by"):
         assert hidden not in output

@@ -13,7 +13,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import Price
 from openai_gateway.routing.prefill import Prefill
-from openai_gateway.routing.settings import Settings
+from openai_gateway.routing.settings import Cache, Settings
 
 CANARY = "sk-canary-0123456789abcdefghij"
 
@@ -38,6 +38,7 @@ order = 1
 rpm = 60
 tpm = 100_000
 max_parallel = 16
+max_output_tokens = 8192
 prefill = true
 first_byte = 120
 fallbacks = ["echo"]
@@ -62,6 +63,11 @@ total = 60
 [retries]
 max_retries = 1
 max_attempts = 4
+
+[cache]
+enabled = true
+ttl = 60
+max_bytes = 2_097_152
 """
 
 
@@ -90,21 +96,16 @@ def test_a_full_file_becomes_its_values(tmp_path: Path) -> None:
     assert openai.api_key.reveal() == CANARY
     first, echo, long = settings.table.rows
     assert (first.model, first.weight, first.order, first.rpm, first.tpm) == ("gpt-5", 2, 1, 60, 100_000)
-    assert (first.max_parallel, first.first_byte) == (16, 120)
-    assert first.prefill is Prefill.MESSAGE
+    assert (first.max_parallel, first.max_output_tokens) == (16, 8192)
+    assert (first.prefill, first.first_byte) == (Prefill.MESSAGE, 120)
     assert (first.fallbacks, first.context_fallbacks) == (("echo",), ("long",))
     assert first.price == Price(input=1.25, output=10.0, cached_input=0.125)
     assert (echo.provider, long.model, long.weight) == ("built-in", "gpt-long", 1)
     timeouts = settings.timeouts
     assert (timeouts.connect, timeouts.first_byte, timeouts.idle, timeouts.total) == (2, 10, 11, 60)
     assert (settings.retries.max_retries, settings.retries.max_attempts) == (1, 4)
-    assert [warning.split("line ")[1].split()[1] for warning in settings.warnings] == [
-        "rpm",
-        "tpm",
-        "max_parallel",
-        "prefill",
-    ]
-    assert all(warning.endswith("nothing acts on it yet.") for warning in settings.warnings)
+    assert settings.cache == Cache(enabled=True, ttl=60, max_bytes=2 * 2**20)
+    assert settings.warnings == ()
     assert [secret.reveal() for secret in settings.secrets] == [CANARY]
 
 
@@ -159,6 +160,10 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f"{ROW}[breakers]\nfailures = 0\n", 7, "a whole number from 1 to 1000"),
         (f"{ROW}[breakers]\nrate = 2\n", 7, "at least 0.01 and at most 1"),
         (f"{ROW}[retries]\nretries = 1\n", 7, "Did you mean 'max_retries'?"),
+        (f"{ROW}[cache]\nenable = true\n", 7, "unknown key 'enable' in [cache]. Did you mean 'enabled'?"),
+        (f"{ROW}[cache]\nttl = 0\n", 7, "ttl in [cache] is 0; allowed is a number, more than 0"),
+        (f"{ROW}[cache]\nmax_bytes = 5\n", 7, "a whole number from 1048576"),
+        (f"{ROW}max_output_tokens = 0\n", 6, "a whole number from 1"),
         ('[providers.p]\nkind = "opnai"\n', 2, "allowed is one of openai, echo, azure, anthropic"),
         ("[providers.p]\n", 1, "has no 'kind'"),
         ("providers = 5\n", 1, "providers in the file is 5; allowed is a table"),

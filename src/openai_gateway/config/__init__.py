@@ -16,7 +16,7 @@ from openai_gateway.config.environment import log_level, read_secret
 from openai_gateway.config.providers import from_environment, openai_provider, provider_secrets
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
-from openai_gateway.routing.settings import Retries, Settings, Timeouts
+from openai_gateway.routing.settings import Cache, Retries, Settings, Timeouts
 from openai_gateway.secret import Secret
 
 __all__ = ["Overrides", "Settings", "embedded", "load", "log_level", "read_secret", "remote"]
@@ -51,6 +51,7 @@ def load(environ: Mapping[str, str], *, config_path: str | None = None, override
         timeouts=content.timeouts,
         retries=content.retries,
         breakers=content.breakers,
+        cache=content.cache,
         secrets=content.secrets,
         warnings=[*content.warnings, *_warnings_about(content.providers.values(), already=content.warnings)],
     )
@@ -119,6 +120,7 @@ def _settings(
     timeouts: Mapping[str, float] | None = None,
     retries: Mapping[str, int] | None = None,
     breakers: Breaking | None = None,
+    cache: Cache | None = None,
     secrets: Sequence[Secret] = (),
     warnings: Sequence[str] = (),
 ) -> Settings:
@@ -130,6 +132,7 @@ def _settings(
         timeouts=Timeouts(**{**(timeouts or {}), **_timeout(environ, overrides)}),
         retries=Retries(**{**(retries or {}), **_max_retries(environ, overrides)}),
         breakers=breakers or Breaking(),
+        cache=cache or Cache(),
         **default_model,
         secrets=tuple(secrets),
         warnings=tuple(warnings),

@@ -24,20 +24,22 @@ from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
+from openai_gateway.routing.settings import Cache
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
-_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers")
+_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers", "cache")
 _TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
 _BREAKERS: Final = {"rate": (0.01, 1.0), "window": (1.0, 3600.0), "rest": (0.1, 3600.0)}
 _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
+_CACHE_KEYS: Final = tuple(attrs.fields_dict(Cache))
+_LEAST_CACHE: Final = 2**20  # bytes; less holds hardly an answer
 _NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by"}
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
-_NOT_KEPT_YET: Final = ("rpm", "tpm", "max_parallel", "prefill")
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
 
 
@@ -50,6 +52,7 @@ class FileContent:
     timeouts: dict[str, float] = attrs.field(factory=dict)
     retries: dict[str, int] = attrs.field(factory=dict)
     breakers: Breaking = attrs.field(factory=Breaking)
+    cache: Cache = attrs.field(factory=Cache)
     secrets: list[Secret] = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
 
@@ -103,6 +106,7 @@ class _Reader:
         self._timeouts()
         self._retries()
         self._breakers()
+        self._cache()
         return self.result
 
     def _providers(self) -> None:
@@ -226,7 +230,6 @@ class _Reader:
             raise table.fault(
                 "name", f"model {name!r} → {model!r}: one * at most, and one in `model` needs one in `name`."
             )
-        self._warn_of_what_comes_later(table)
         weight = table.number("weight", above=True)
         return ModelRow(
             name=name,
@@ -238,20 +241,12 @@ class _Reader:
             tpm=table.integer("tpm", least=1),
             max_parallel=table.integer("max_parallel", least=1),
             prefill=_prefill(table),
+            max_output_tokens=table.integer("max_output_tokens", least=1),
             first_byte=table.number("first_byte", above=True, most=environment.MAX_SECONDS),
             fallbacks=table.texts("fallbacks"),
             context_fallbacks=table.texts("context_fallbacks"),
             price=_price(table.table("price")),
         )
-
-    def _warn_of_what_comes_later(self, table: Table) -> None:
-        """A limit that nobody keeps must not be taken for one that is kept."""
-        for key in _NOT_KEPT_YET:
-            if key in table.content:
-                line = table.document.line((*table.path, key))
-                self.result.warnings.append(
-                    f"{table.document.name}, line {line}: {key} in {table.title} is read, but nothing acts on it yet."
-                )
 
     def _fallbacks(self) -> None:
         for at, row in enumerate(self.result.rows):
@@ -284,6 +279,18 @@ class _Reader:
         said |= {key: table.integer(key, least=low, most=high) for key, (low, high) in _BREAKER_COUNTS.items()}
         said = {key: value for key, value in said.items() if value is not None}
         self.result.breakers = attrs.evolve(self.result.breakers, **said)
+
+    def _cache(self) -> None:
+        table = self.top.table("cache")
+        if table is not None:
+            table.only(_CACHE_KEYS)
+            default = Cache()
+            ttl = table.number("ttl", above=True, most=environment.MAX_SECONDS)
+            self.result.cache = Cache(
+                enabled=table.flag("enabled"),
+                ttl=default.ttl if ttl is None else ttl,
+                max_bytes=_or(table.integer("max_bytes", least=_LEAST_CACHE), default.max_bytes),
+            )
 
 
 def _env_key(source: Table, environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:

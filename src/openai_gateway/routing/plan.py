@@ -61,6 +61,7 @@ class ModelRow:
     tpm: int | None = None
     max_parallel: int | None = None
     prefill: Prefill | None = None
+    max_output_tokens: int | None = None
     first_byte: float | None = None
     fallbacks: tuple[str, ...] = ()
     context_fallbacks: tuple[str, ...] = ()

@@ -28,6 +28,15 @@ class Retries:
 
 
 @attrs.frozen(kw_only=True)
+class Cache:
+    """Answers kept for exact repeats (routing/cache.py): for `ttl` seconds, `max_bytes` of them at most."""
+
+    enabled: bool = False
+    ttl: float = 300.0
+    max_bytes: int = 64 * 2**20
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """One immutable snapshot. `secrets` are all that the redactor strikes out; `warnings` are for the log at start."""
 
@@ -35,6 +44,7 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     retries: Retries = attrs.field(factory=Retries)
     breakers: Breaking = attrs.field(factory=Breaking)
+    cache: Cache = attrs.field(factory=Cache)
     default_model: str = "gpt-3.5-turbo"
     default_model_is_set: bool = False
     secrets: tuple[Secret, ...] = ()
