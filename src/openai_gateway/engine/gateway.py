@@ -9,8 +9,8 @@ from random import SystemRandom
 import trio
 
 from openai_gateway.engine.beats import Beats, with_beats
+from openai_gateway.engine.cached import call_or_recall
 from openai_gateway.engine.catalogue import Catalogue
-from openai_gateway.engine.journey import call_whole
 from openai_gateway.engine.parts import Parts
 from openai_gateway.engine.router import Record, Router, forget
 from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
@@ -55,7 +55,7 @@ class Gateway:
 
     async def call(self, call: Call) -> Reply:
         """The whole answer; the upstream is asked without `stream`. Raises GatewayError."""
-        return await call_whole(self._router, call)
+        return await call_or_recall(self._router, call)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[Parts]:

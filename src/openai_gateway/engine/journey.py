@@ -11,11 +11,24 @@ import trio
 
 from openai_gateway.engine.clocks import Broke
 from openai_gateway.engine.router import Router
+from openai_gateway.engine.store.hold import Hold
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import ConfigError, GatewayError, Kind
-from openai_gateway.routing.assemble import failed_finish, finish_reason_of, output_bytes, usage_of
-from openai_gateway.routing.attempts import Cause, Fail, Failure, State, Step, Try, Wait, next_step
-from openai_gateway.routing.calls import Account, Call, Json, Outcome, Reply, Served, Usage
+from openai_gateway.routing.assemble import failed_finish, output_bytes, usage_of
+from openai_gateway.routing.attempts import (
+    RULES,
+    Cause,
+    Fail,
+    Failure,
+    State,
+    Step,
+    Try,
+    Verdict,
+    Wait,
+    next_step,
+    still_in_line,
+)
+from openai_gateway.routing.calls import Account, Call, Json, Outcome, Served, Usage
 from openai_gateway.routing.classify import classify_event, error_in
 from openai_gateway.routing.cost import cost
 from openai_gateway.routing.dialects import dialect_of
@@ -23,8 +36,10 @@ from openai_gateway.routing.dialects.dialect import Dialect, UpstreamRequest
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.error_words import cut
 from openai_gateway.routing.estimate import estimated
+from openai_gateway.routing.limits import Demand, Measure, Refusal, Reservation, error_of, limits_of
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.prefill import continued
+from openai_gateway.routing.token_bound import token_bound
 from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
@@ -50,11 +65,18 @@ class Attempt:
 
     step: Try
     answer: Exchange
+    hold: Hold | None = None
     usage: Usage | None = None
 
     async def aclose(self) -> None:
-        """Close the exchange at once, whatever is still to come."""
-        await self.answer.aclose()
+        """Close the exchange at once, whatever is still to come; then the place is free for another."""
+        try:
+            await self.answer.aclose()
+        finally:
+            if self.hold is not None:
+                if self.usage is not None:
+                    self.hold.used(self.usage.input + self.usage.output)
+                await self.hold.aclose()
 
 
 @attrs.define(kw_only=True)
@@ -69,6 +91,7 @@ class Journey:
     _asked: list[str] = attrs.field(factory=list, init=False)
     _spent: Usage | None = attrs.field(default=None, init=False)
     _cost: float | None = attrs.field(default=None, init=False)
+    _is_probe: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     @classmethod
@@ -98,7 +121,7 @@ class Journey:
             step = self._next_step(None)
         if isinstance(step, Fail):
             self.router.learn(self.state, None)
-            error = attrs.evolve(step.error, attempts=self.state.attempts)
+            error = attrs.evolve(step.error, attempts=len(self._asked))
             self.end(Outcome.FAILED, error)
             raise error
         return step
@@ -109,29 +132,71 @@ class Journey:
             _LOG.info("Attempt %d, at %s: %s.", self.state.attempts, target.name, failure.cause.value)
             _LOG.debug("It failed so: %s", failure.error)
             self.router.judge(target, failure)
+            self._leave_probe(failure.cause)
         self.state, step = next_step(self.state, failure, trio.current_time(), self.router.random)
         return step
 
     async def open(self, step: Try) -> Attempt | Failure:
         """Send the attempt and wait for the head of its answer; a refusal is read and classified."""
-        target = step.target
         try:
-            dialect = _dialect(target)
+            dialect = _dialect(step.target)
         except ConfigError as error:
-            return self.router.failed(target, Broke(Cause.NOT_CONFIGURED, str(error)))
+            return self.router.failed(step.target, Broke(Cause.NOT_CONFIGURED, str(error)))
         request = _encoded(dialect, _asked(self.call, step), step)
+        hold = await self._reserve(step)
+        if isinstance(hold, Failure):
+            return hold
+        opened: Attempt | Failure | None = None
+        try:
+            opened = await self._send(step, request, dialect, hold)
+        finally:
+            if hold is not None and not isinstance(opened, Attempt):
+                await hold.aclose()
+        return opened
+
+    async def _reserve(self, step: Try) -> Hold | Failure | None:
+        """A hold on the limits of the target's row, None where it has none."""
+        row = step.target.row
+        limits = limits_of(row)
+        if limits is None:
+            return None
+        tokens = 0 if limits.tpm is None else token_bound(self.call, row.max_output_tokens)
+        outcome: Reservation | Refusal | None = None
+        with trio.move_on_at(self.state.deadline):
+            outcome = await self.router.store.reserve(Demand(limits=(limits,), tokens=tokens), wait=step.in_line)
+        match outcome:
+            case None:
+                return still_in_line(step.target)
+            case Refusal():
+                cause = Cause.BUSY if outcome.measure is Measure.MAX_PARALLEL else Cause.LIMITED
+                return Failure(cause=cause, error=error_of(outcome))
+            case Reservation():
+                return Hold(self.router.store, outcome)
+
+    async def _send(
+        self, step: Try, request: UpstreamRequest, dialect: Dialect, hold: Hold | None
+    ) -> Attempt | Failure:
+        target = step.target
         clocks = self.router.clocks(target, self.state.deadline)
         self._asked.append(target.name)
-        self.router.health.began(target.name, trio.current_time())
+        self._is_probe = self.router.health.began(target.name, trio.current_time())
         try:
             exchange = await self.router.upstream.open(target.provider, request, clocks, respond=dialect.respond)
         except Broke as broke:
+            if hold is not None and RULES[broke.cause].in_doubt:
+                hold.used(estimated(self.call, 0).input)
             return self.router.failed(target, broke)
+        except trio.Cancelled:
+            if hold is not None and clocks.sent:
+                hold.sent()
+            raise
         if 200 <= exchange.status < 300:
-            return Attempt(step=step, answer=exchange)
+            return Attempt(step=step, answer=exchange, hold=hold)
         try:
             return await self.router.refusal(target, exchange)
         finally:
+            if hold is not None:
+                hold.used(0)
             await exchange.aclose()
 
     async def whole(self, attempt: Attempt) -> tuple[bytes, Mapping[str, Json]] | Failure:
@@ -181,7 +246,7 @@ class Journey:
         return Served(
             model=self._shown(facts.model) or target.model,
             target=target.name,
-            attempts=self.state.attempts,
+            attempts=len(self._asked),
             warnings=(*self.state.warnings, *([skipped] if facts.malformed else [])),
             usage=self._spent if attempt.step.continues else usage,
             request_id=self._shown(facts.request_id),
@@ -197,8 +262,8 @@ class Journey:
         if self._ended:
             return
         self._ended = True
-        if outcome is Outcome.LEFT and self._asked:
-            self.router.health.unknown(self._asked[-1])
+        if outcome is Outcome.LEFT:
+            self._leave_probe()
         self.router.record(
             Account(
                 endpoint=self.call.endpoint,
@@ -213,6 +278,12 @@ class Journey:
                 elapsed=trio.current_time() - self.began,
             )
         )
+
+    def _leave_probe(self, cause: Cause = Cause.TOTAL_CLOCK) -> None:
+        """A probe that we gave up ourselves told nothing."""
+        if self._is_probe and RULES[cause].verdict is Verdict.NONE:
+            self.router.health.unknown(self._asked[-1])
+        self._is_probe = False
 
     def _shown(self, said: str | None) -> str | None:
         """The door for all of the upstream's own words in Served. Key shapes stay: model names have them ("xai-…")."""
@@ -238,50 +309,3 @@ def _encoded(dialect: Dialect, call: Call, step: Try) -> UpstreamRequest:
     except (TypeError, ValueError, RecursionError) as error:  # a NaN, an object that is no JSON, a circle
         message = f"The request cannot be written as JSON: {error}"
     raise GatewayError(kind=Kind.INVALID_REQUEST, message=message)
-
-
-async def call_whole(router: Router, call: Call) -> Reply:
-    """The answer in one piece. Raises GatewayError."""
-    journey = Journey.start(router, call, stream=False)
-    failure: Failure | None = None
-    try:
-        while True:
-            step = await journey.next_try(failure)
-            outcome = await _attempt_whole(journey, step)
-            if isinstance(outcome, Reply):
-                return outcome
-            failure = outcome
-    except GatewayError as error:
-        journey.end(Outcome.FAILED, error)
-        raise
-    finally:
-        journey.end(Outcome.LEFT)
-
-
-async def _attempt_whole(journey: Journey, step: Try) -> Reply | Failure:
-    attempt = await journey.open(step)
-    if isinstance(attempt, Failure):
-        return attempt
-    first_byte = trio.current_time()
-    try:
-        answer = await journey.whole(attempt)
-    finally:
-        await attempt.aclose()
-    if isinstance(answer, Failure):
-        return answer
-    body, json = answer
-    served = journey.served(attempt, facts_of(json, attempt.answer, first_byte))
-    return Reply(status=attempt.answer.status, body=body, json=json, served=served)
-
-
-def facts_of(json: Mapping[str, Json], exchange: Exchange, first_byte: float) -> Facts:
-    """What a whole answer says about itself; `first_byte` is a moment of trio's clock."""
-    model = json.get("model")
-    return Facts(
-        model=model if isinstance(model, str) else None,
-        usage=usage_of(json),
-        finish_reason=finish_reason_of(json),
-        request_id=exchange.headers.get("x-request-id"),
-        first_byte=first_byte,
-        written=output_bytes(json),
-    )

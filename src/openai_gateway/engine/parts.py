@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import trio
 
+from openai_gateway.engine.cached import keep, key_of, parts_of, recall
 from openai_gateway.engine.clocks import Broke
-from openai_gateway.engine.journey import Attempt, Facts, Journey, facts_of
+from openai_gateway.engine.journey import Attempt, Facts, Journey
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
+from openai_gateway.engine.whole import facts_of
 from openai_gateway.errors import GatewayError
 from openai_gateway.routing.attempts import Failure, Try
-from openai_gateway.routing.calls import Call, Finished, Json, Outcome, Part, Restarted, Usage
+from openai_gateway.routing.cache import Recording
+from openai_gateway.routing.calls import Call, Chunk, Finished, Json, Outcome, Part, Restarted, Usage
 from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.prefill import Continuation, can_be_continued
 from openai_gateway.routing.reading import Reading
@@ -35,6 +38,8 @@ class Parts:
         self._open: _Open | None = None
         self._failure: Failure | None = None
         self._head: Mapping[str, Json] = {}
+        self._key: bytes | None = None
+        self._recording: Recording | None = None
         self._over = False
 
     def __aiter__(self) -> Self:
@@ -71,17 +76,38 @@ class Parts:
 
     async def _advance(self) -> None:
         if self._journey is None:
+            if self._recalled():
+                return
             self._journey = Journey.start(self._router, self._call, stream=True)
         if self._open is None:
             await self._attempt(self._journey)
         else:
             await self._read(self._journey, self._open)
 
+    def _recalled(self) -> bool:
+        """Whether the cache has all of the stream; where it could have, what comes is recorded for the next time."""
+        self._key = key_of(self._router, self._call, stream=True)
+        entry = recall(self._router, self._call, self._key)
+        if entry is not None:
+            self._ready.extend(parts_of(entry))
+            self._over = True
+        elif self._key is not None and self._router.cache is not None:
+            self._recording = Recording(self._router.cache.largest)
+        return self._over
+
+    def _pass_on(self, chunks: Iterable[Chunk]) -> None:
+        for chunk in chunks:
+            self._ready.append(chunk)
+            if self._recording is not None:
+                self._recording.add(chunk)
+
     async def _attempt(self, journey: Journey) -> None:
         failure, self._failure = self._failure, None
         step = await journey.next_try(failure)
         if step.restart is not None:
             self._ready.append(Restarted(reason=step.restart))
+            if self._recording is not None:
+                self._recording.restart()
         attempt = await journey.open(step)
         if isinstance(attempt, Failure):
             self._failure = attempt
@@ -108,7 +134,7 @@ class Parts:
         except Broke as broke:
             await self._give_up(journey, current, reading.broke(broke.cause, broke.detail))
             return
-        self._ready.extend(reading.feed(data))
+        self._pass_on(reading.feed(data))
         current.note_content(journey)
         if reading.failure is not None:
             await self._give_up(journey, current, reading.failure)
@@ -123,7 +149,7 @@ class Parts:
             await self._give_up(journey, current, answer)
             return
         _, json = answer
-        self._ready.extend(current.reading.reframed(json))
+        self._pass_on(current.reading.reframed(json))
         self._finish(journey, current, facts_of(json, current.attempt.answer, first_byte))
 
     async def _give_up(self, journey: Journey, current: _Open, failure: Failure) -> None:
@@ -134,8 +160,11 @@ class Parts:
         await current.attempt.aclose()
 
     def _finish(self, journey: Journey, current: _Open, facts: Facts) -> None:
-        self._ready.append(Finished(served=journey.served(current.attempt, facts)))
+        served = journey.served(current.attempt, facts)
+        self._ready.append(Finished(served=served))
         self._over = True
+        if self._recording is not None:
+            keep(self._router, self._key, self._recording.entry(served))
 
 
 class _Open:

@@ -11,8 +11,11 @@ import attrs
 import trio
 
 from openai_gateway.engine.clocks import Broke, Clocks
+from openai_gateway.engine.store import Store
+from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.upstream import MAX_ERROR_BYTES, Exchange, Upstream
 from openai_gateway.routing.attempts import RULES, Cause, Failure, State, Verdict, begin
+from openai_gateway.routing.cache import AnswerCache
 from openai_gateway.routing.calls import Account, Call
 from openai_gateway.routing.classify import classify_response, failure_of
 from openai_gateway.routing.health import MAX_REST, Breakers
@@ -34,20 +37,26 @@ def forget(account: Account) -> None:
 
 @attrs.define(kw_only=True)
 class Router:
-    """One snapshot. What it learns (breakers, refused credentials, repairs) ends with it."""
+    """One snapshot. What it learns (breakers, refused credentials, repairs, answers to keep) ends with it."""
 
     settings: Settings
     upstream: Upstream
     redactor: Redactor
     random: Callable[[], float]
     record: Record = forget
+    store: Store = attrs.field(factory=MemoryStore)
     health: Breakers = attrs.field()
+    cache: AnswerCache | None = attrs.field()
     _rejected: set[str] = attrs.field(factory=set, init=False)
     _repaired: dict[str, tuple[Repair, ...]] = attrs.field(factory=dict, init=False)
 
     @health.default
     def _closed_breakers(self) -> Breakers:
         return Breakers(self.settings.breakers)
+
+    @cache.default
+    def _empty_cache(self) -> AnswerCache | None:
+        return AnswerCache(self.settings.cache) if self.settings.cache.enabled else None
 
     def begin(self, call: Call, *, stream: bool) -> State:
         """The call before its first step. Raises GatewayError where no row serves its model."""
@@ -97,7 +106,7 @@ class Router:
             case Verdict.WORKS:
                 self.health.worked(target.name, now)
             case Verdict.NONE:
-                self.health.unknown(target.name)
+                pass
 
     def clocks(self, target: Target, deadline: float) -> Clocks:
         timeouts = self.settings.timeouts

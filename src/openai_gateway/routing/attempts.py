@@ -395,6 +395,18 @@ def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
     return failure.error
 
 
+def still_in_line(target: Target) -> Failure:
+    """The time was up while the call waited for a place."""
+    waited_for = f"it waited for a free place at {target.name} (max_parallel)"
+    error = GatewayError(
+        kind=Kind.TOTAL_TIMEOUT,
+        message=f"The time for this call is up; {waited_for}.",
+        hint="Allow the call more time, or raise max_parallel.",
+        waited_for=waited_for,
+    )
+    return Failure(cause=Cause.TOTAL_CLOCK, error=error)
+
+
 def _seconds_to_wait(error: GatewayError) -> float:
     return math.inf if error.retry_after is None else error.retry_after
 

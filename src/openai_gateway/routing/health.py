@@ -68,9 +68,11 @@ class _Breaker:
         state = self.state(now)
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and now >= self.probe_until)
 
-    def began(self, now: float) -> None:
-        if self.state(now) is BreakerState.HALF_OPEN:
+    def began(self, now: float) -> bool:
+        is_probe = self.state(now) is BreakerState.HALF_OPEN
+        if is_probe:
             self.probe_until = now + PROBE_LEASE
+        return is_probe
 
     def report(self, now: float, *, worked: bool) -> None:
         state = self.state(now)
@@ -120,10 +122,10 @@ class Breakers:
         breaker = self._breakers.get(target_name)
         return breaker is None or breaker.allows(now)
 
-    def began(self, target_name: str, now: float) -> None:
-        """An attempt begins; of a half-open target it is the probe."""
-        if (breaker := self._breakers.get(target_name)) is not None:
-            breaker.began(now)
+    def began(self, target_name: str, now: float) -> bool:
+        """An attempt begins; whether it is the probe of a half-open target, which `unknown` is to be told of."""
+        breaker = self._breakers.get(target_name)
+        return breaker is not None and breaker.began(now)
 
     def worked(self, target_name: str, now: float) -> None:
         """It answered, if only to refuse this very request."""
@@ -139,7 +141,7 @@ class Breakers:
         self._of(target_name).rests_until = min(until, now + MAX_REST)
 
     def unknown(self, target_name: str) -> None:
-        """The attempt was given up by us: it says nothing, and a probe may be made again."""
+        """The probe was given up by us: it says nothing, and may be made again."""
         if (breaker := self._breakers.get(target_name)) is not None:
             breaker.probe_until = 0.0
 
