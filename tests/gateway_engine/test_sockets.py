@@ -147,7 +147,7 @@ async def greets(connection: Connection) -> None:
 
 async def test_plain_text_where_tls_is_expected_says_so() -> None:
     async with loopback(greets) as server, open_gateway(at(server.base_url.replace("http:", "https:"))) as gateway:
-        with pytest.raises(GatewayError, match=r"SSL|TLS|EOF|handshake") as caught:
+        with pytest.raises(GatewayError, match="does not speak TLS") as caught:
             await gateway.call(ask())
 
     assert caught.value.kind is Kind.NETWORK
@@ -185,7 +185,7 @@ async def test_a_call_cancelled_behind_a_proxy_has_closed_its_socket() -> None:
 async def test_certificates_that_cannot_be_read_are_named() -> None:
     made = at("https://127.0.0.1:1/v1", ca_bundle="/does/not/exist.pem")
     async with open_gateway(made) as gateway:
-        with pytest.raises(GatewayError, match="certificates cannot be used: No such file"):
+        with pytest.raises(GatewayError, match=r"cannot be used: No such file or directory: /does/not/exist\.pem"):
             await gateway.call(ask())
 
 

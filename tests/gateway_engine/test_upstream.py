@@ -32,6 +32,7 @@ from tests.gateway_engine.scripted import Answer, Script, ask, chunk, provider, 
         (httpx.RemoteProtocolError("Server disconnected without sending a response."), Cause.RESET),
         (httpx.RemoteProtocolError("illegal status line"), Cause.MALFORMED),
         (httpx.UnsupportedProtocol(""), Cause.MALFORMED),
+        (httpx.LocalProtocolError("Illegal header value b'sk-…'"), Cause.NOT_CONFIGURED),
         (httpx.InvalidURL(""), Cause.CONNECT),
         (UnicodeError(""), Cause.CONNECT),
     ],
@@ -126,10 +127,11 @@ async def test_a_close_that_fails_is_no_failure_of_the_call(autojump_clock: Mock
 async def test_a_client_certificate_that_is_none_is_named() -> None:
     request = UpstreamRequest(method="GET", url="https://one.example/v1/models", headers=())
     upstream = Upstream()
-    with pytest.raises(Broke, match="connection failed") as caught:
+    with pytest.raises(Broke, match="not configured") as caught:
         await upstream.open(provider(client_cert=__file__), request, Clocks(connect=1, first_byte=1, idle=1))
 
     assert "certificates cannot be used" in caught.value.detail
+    assert caught.value.detail.endswith(f": {__file__}")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ async def test_a_client_certificate_with_a_password_asks_nobody(
     file = tmp_path / "client.pem"
     file.write_text(pem("CERTIFICATE", _CERTIFICATE) + pem("ENCRYPTED PRIVATE KEY", _LOCKED_KEY))
     request = UpstreamRequest(method="GET", url="https://one.example/v1/models", headers=())
-    with pytest.raises(Broke, match="connection failed"):
+    with pytest.raises(Broke, match="not configured"):
         await Upstream().open(provider(client_cert=str(file)), request, Clocks(connect=1, first_byte=1, idle=1))
 
     assert capfd.readouterr() == ("", "")

@@ -34,7 +34,11 @@ BREACHES = (
         "openai_gateway_mcp/protocol/lines.py",
         "import openai_gateway.secret",
     ),
-    Breach("one room speaks HTTP to others", "openai_gateway_mcp/doctor.py", "import httpx"),
+    Breach("the gateway's floors", "openai_gateway/net/words.py", "import openai_gateway.engine.clocks"),
+    Breach("httpx beneath the engine alone", "openai_gateway_mcp/doctor.py", "import httpx"),
+    Breach("httpx beneath the engine alone", "openai_gateway/engine/router.py", "import httpx"),
+    Breach("httpx beneath the engine alone", "openai_gateway/net/connection.py", "import httpx"),
+    Breach("one room speaks the bytes of HTTP", "openai_gateway/engine/upstream.py", "import h11"),
     Breach(
         "MCP uses the gateway by its public face",
         "openai_gateway_mcp/features/application.py",
@@ -64,7 +68,8 @@ def lint(directory: Path) -> str:
 
 
 def broken(report: str) -> set[str]:
-    return {line.rsplit(" BROKEN", 1)[0].strip() for line in report.splitlines() if line.rstrip().endswith("BROKEN")}
+    """The names before BROKEN; behind it the number of excepted imports may stand."""
+    return {line.rsplit(" BROKEN", 1)[0].strip() for line in report.splitlines() if " BROKEN" in line}
 
 
 def test_every_contract_has_its_breach() -> None:
@@ -72,7 +77,7 @@ def test_every_contract_has_its_breach() -> None:
     assert {contract["name"] for contract in contracts} == {breach.contract for breach in BREACHES}
 
 
-@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.contract)
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: f"{breach.contract}: {breach.module}")
 def test_a_breach_of_the_contract_is_reported(breach: Breach, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src", tmp_path, dirs_exist_ok=True)
     assert broken(lint(tmp_path)) == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -22,9 +23,9 @@ from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.health import Breaking
-from openai_gateway.routing.plan import ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Cache
+from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
@@ -134,6 +135,7 @@ class _Reader:
         proxy = self._checked(table, "proxy", checked_proxy) or environment_proxy(self.environ, url)
         key, missing = self._key(name, table)
         headers = self._headers(table)
+        transport, http2 = _transport(table, proxy)
         provider = Provider(
             name=name,
             kind="openai",
@@ -143,9 +145,11 @@ class _Reader:
             organization=self._checked(table, "organization", environment.usable_header),
             project=self._checked(table, "project", environment.usable_header),
             proxy=proxy,
-            ca_bundle=self._existing(table, "ca_bundle") or environment.text(self.environ, "SSL_CERT_FILE"),
+            ca_bundle=self._authorities(table) or environment.text(self.environ, "SSL_CERT_FILE"),
             client_cert=self._existing(table, "client_cert"),
             allow_insecure=insecure,
+            transport=transport,
+            http2=http2,
             missing=missing,
             url_set_by=f"base_url of {name}",
             key_set_by=f"api_key of {name}",
@@ -163,6 +167,9 @@ class _Reader:
         except ConfigError as error:
             message = str(error)
         raise table.fault(key, message)
+
+    def _authorities(self, table: Table) -> str | None:
+        return SYSTEM_STORE if table.text("ca_bundle") == SYSTEM_STORE else self._existing(table, "ca_bundle")
 
     def _existing(self, table: Table, key: str) -> str | None:
         name = table.text(key)
@@ -329,6 +336,22 @@ def _prefill(table: Table) -> Prefill | None:
     if value not in ways:
         raise table.wrong("prefill", f"true, false or one of {', '.join(ways)}")
     return ways[value]
+
+
+def _transport(table: Table, proxy: str | None) -> tuple[str | None, bool]:
+    """`transport` and `http2`, where they go together, with the proxy, and with what is installed."""
+    transport, http2 = table.text("transport"), table.flag("http2")
+    if transport not in (None, *TRANSPORTS):
+        allowed = " or ".join(TRANSPORTS)
+        raise table.fault("transport", f"transport {transport!r} in {table.title} is unknown; allowed is {allowed}.")
+    if transport == "native" and (http2 or proxy is not None):
+        what = "speaks no HTTP/2" if http2 else "goes through no proxy, and there is one"
+        raise table.fault("transport", f"transport 'native' in {table.title} {what}; leave it out, or say 'httpx'.")
+    if http2 and importlib.util.find_spec("h2") is None:
+        raise table.fault(
+            "http2", f"http2 in {table.title} needs the extra `http2`: pip install 'openai-gateway-mcp[http2]'."
+        )
+    return transport, http2
 
 
 def _price(table: Table | None) -> Price | None:

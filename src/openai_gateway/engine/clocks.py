@@ -2,8 +2,9 @@
 
 The clocks run on trio's, whatever the transport: a cancel scope stands around each single wait for it (never across a
 yield to the caller), and the scope's deadline is that of the clock which runs at the moment. Which one that is, the
-transport tells by httpcore's `trace` extension. One that tells nothing is taken as connected from the start, so that
-only first byte, idle and total run: that is right for everything that answers from memory.
+transport tells: ours as to any Watch (`net/connection.py`), httpx's by httpcore's `trace` extension. One that tells
+nothing is taken as connected from the start, so that only first byte, idle and total run: that is right for everything
+that answers from memory.
 """
 
 from __future__ import annotations
@@ -35,17 +36,18 @@ class Broke(Exception):
 class Clocks:
     """Durations in seconds; `deadline` (the total clock) is a moment of trio's clock.
 
-    What the transport told: `told` anything at all, `connected_anew` that a connection was made, `sent` that the
-    request is going out.
+    What the transport told: `sent`, that the request is going out; `reused`, that its connection has served before;
+    `answered`, that the answer has begun.
     """
 
     connect: float
     first_byte: float
     idle: float
     deadline: float = math.inf
-    connected_anew: bool = attrs.field(default=False, init=False)
-    told: bool = attrs.field(default=False, init=False)
     sent: bool = attrs.field(default=False, init=False)
+    reused: bool = attrs.field(default=False, init=False)
+    answered: bool = attrs.field(default=False, init=False)
+    _connected_anew: bool = attrs.field(default=False, init=False)
     _began: float = attrs.field(factory=trio.current_time, init=False)
     _cause: Cause = attrs.field(default=Cause.FIRST_BYTE_CLOCK, init=False)
     _ends: float = attrs.field(init=False)
@@ -55,15 +57,26 @@ class Clocks:
     def _first_end(self) -> float:
         return self._began + self.first_byte
 
+    def connecting(self) -> None:
+        """The connect clock runs, from the beginning: a place in the pool, DNS, TCP and TLS are all connecting."""
+        self._run(Cause.CONNECT_CLOCK, self._began + self.connect)
+
+    def sending(self, *, reused: bool) -> None:
+        """The first-byte clock runs, from now."""
+        self.sent, self.reused = True, reused
+        self._run(Cause.FIRST_BYTE_CLOCK, trio.current_time() + self.first_byte)
+
+    def answering(self) -> None:
+        """Something came: what is sent again now might be done twice."""
+        self.answered = True
+
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore's `trace` extension: the wait for a place in the pool, DNS, TCP and TLS are all connecting."""
-        self.told = True
+        """The same in httpcore's words. It says nothing of an answer before its head is whole."""
         if event.endswith(_CONNECTING):
-            self.connected_anew = True
-            self._run(Cause.CONNECT_CLOCK, self._began + self.connect)
+            self._connected_anew = True
+            self.connecting()
         elif event.endswith(_SENDING) and not _is_for_proxy(info):
-            self.sent = True
-            self._run(Cause.FIRST_BYTE_CLOCK, trio.current_time() + self.first_byte)
+            self.sending(reused=not self._connected_anew)
 
     def content_came(self) -> None:
         """The first byte that counts is here: from now on only the time between bytes is measured."""

@@ -6,7 +6,6 @@ import functools
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -15,6 +14,10 @@ import trio
 
 from openai_gateway import __version__
 from openai_gateway.engine.clocks import Broke, Clocks
+from openai_gateway.errors import ConfigError
+from openai_gateway.net.tls import client_context
+from openai_gateway.net.transport import FRESH, WATCH, Http11Transport
+from openai_gateway.net.words import innermost
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
 from openai_gateway.routing.plan import Provider
@@ -37,11 +40,13 @@ CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (httpx.ConnectError, Cause.CONNECT),
     (httpx.ProxyError, Cause.CONNECT),
     (httpx.NetworkError, Cause.RESET),
+    (httpx.LocalProtocolError, Cause.NOT_CONFIGURED),  # a header that cannot be sent comes from the configuration
     (httpx.TransportError, Cause.MALFORMED),
     (httpx.InvalidURL, Cause.CONNECT),
     (UnicodeError, Cause.CONNECT),  # a host name that IDNA or the resolver refuses, a header that is no ASCII
 )
-"""What each of httpx's exceptions means, the first row that fits. A timeout here is the transport's own."""
+"""What each of httpx's exceptions means (our transport raises the same), the first row that fits. A timeout here is the
+transport's own; ours has none."""
 
 _FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
 
@@ -83,10 +88,10 @@ class Upstream:
         try:
             return await _send(transport, request, clocks)
         except Broke as broke:
-            if broke.cause is not Cause.RESET or not clocks.told or clocks.connected_anew:
+            if broke.cause is not Cause.RESET or not clocks.reused or clocks.answered:
                 raise
         # On clocks that begin anew: the time that the dead connection took must not count as connecting.
-        return await _send(transport, request, attrs.evolve(clocks))
+        return await _send(transport, request, attrs.evolve(clocks), fresh=True)
 
     async def aclose(self) -> None:
         """Close all connections. Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
@@ -103,32 +108,34 @@ class Upstream:
 
 
 def _network_transport(provider: Provider) -> Transport:
+    if provider.transport == "httpx" or provider.http2 or provider.proxy is not None:
+        return _httpx_transport(provider)
+    tls = _tls(provider, alpn=True) if provider.base_url.startswith("https://") else None
+    return Http11Transport(tls=tls)
+
+
+def _httpx_transport(provider: Provider) -> Transport:
     # trust_env stays off: config/ reads the environment, proxies and certificates included.
     context, proxy = None, None
     if provider.base_url.startswith("https://"):
-        context = _ssl_context(provider.ca_bundle, provider.client_cert)
+        context = _tls(provider)
     if provider.proxy is not None:
-        to_proxy = _ssl_context(provider.ca_bundle, None) if provider.proxy.startswith("https://") else None
+        to_proxy = _tls(attrs.evolve(provider, client_cert=None)) if provider.proxy.startswith("https://") else None
         proxy = httpx.Proxy(provider.proxy, ssl_context=to_proxy)
-    return httpx.AsyncHTTPTransport(verify=context or False, trust_env=False, limits=_LIMITS, proxy=proxy)
+    return httpx.AsyncHTTPTransport(
+        verify=context or False, trust_env=False, limits=_LIMITS, proxy=proxy, http2=provider.http2
+    )
 
 
-@functools.cache  # making one costs 48 ms
-def _ssl_context(ca_bundle: str | None, client_cert: str | None) -> ssl.SSLContext:
-    """The certificates that are trusted, and ours. Raises Broke where a file of the configuration is of no use."""
+def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
+    """Raises Broke where a file of the configuration is of no use. `alpn` is off for httpx, which says it itself."""
     try:
-        context = httpx.create_ssl_context(trust_env=False)
-        if ca_bundle is not None:
-            context = ssl.create_default_context(cafile=str(Path(ca_bundle).expanduser()))
-        if client_cert is not None:
-            # A password, if only an empty one: without any, OpenSSL asks for it on the terminal and waits.
-            context.load_cert_chain(str(Path(client_cert).expanduser()), password="")
-    except (OSError, ssl.SSLError) as error:
-        raise Broke(Cause.CONNECT, f"the configured certificates cannot be used: {error.strerror or error}") from None
-    return context
+        return client_context(provider.ca_bundle, provider.client_cert, alpn=alpn)
+    except ConfigError as error:
+        raise Broke(Cause.NOT_CONFIGURED, str(error)) from None
 
 
-async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Exchange:
+async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, *, fresh: bool = False) -> Exchange:
     opening = _Opening(clocks)
     with mapped():
         outgoing = httpx.Request(
@@ -136,7 +143,12 @@ async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks) 
             request.url,
             headers=[("user-agent", _USER_AGENT), *request.headers],
             content=request.body or None,
-            extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
+            extensions={
+                WATCH: clocks,
+                FRESH: fresh,
+                "trace": opening.trace,
+                "timeout": {"pool": clocks.connect},
+            },
         )
     try:
         with mapped(), clocks.wait():
@@ -284,16 +296,10 @@ def _cause(error: Exception) -> Cause:
     return next(cause for kind, cause in CAUSES if isinstance(error, kind))
 
 
-def _detail(error: BaseException) -> str:
-    """The words of the innermost cause: they name the refused port or the certificate, the outer ones often nothing."""
-    words = str(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
-        words = (isinstance(cause, OSError) and cause.strerror) or str(cause) or words
-        cause = cause.__cause__ or cause.__context__  # httpcore raises "from None" what it was told; the context stays
-    return words
+def _detail(error: Exception) -> str:
+    if isinstance(error, httpx.LocalProtocolError):
+        return "the request has a header that cannot be sent"  # the words of h11 quote it, and it may be the key
+    return innermost(error)
 
 
 class LocalTransport(Transport):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Final
 
 import attrs
 
@@ -13,6 +14,12 @@ from openai_gateway.routing.health import Health
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 
+TRANSPORTS: Final = ("native", "httpx")
+"""Our own, and httpx's, which alone goes through proxies and speaks HTTP/2."""
+
+SYSTEM_STORE: Final = "system"
+"""As a `ca_bundle`: the authorities that the operating system trusts."""
+
 
 @attrs.frozen(kw_only=True)
 class Provider:
@@ -21,6 +28,7 @@ class Provider:
     `base_url` is normalised: no trailing slash, it ends before /chat/completions. `missing` says what to set before
     this provider can be called (its key, or a kind that is not built yet). `url_set_by` and `key_set_by` are what a
     person changes for another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing.
+    `transport` is one of TRANSPORTS; None for the one that can do what is asked. `ca_bundle` may be SYSTEM_STORE.
     """
 
     name: str
@@ -34,6 +42,8 @@ class Provider:
     ca_bundle: str | None = None
     client_cert: str | None = None
     allow_insecure: bool = False
+    transport: str | None = None
+    http2: bool = False
     missing: str = ""
     url_set_by: str = ""
     key_set_by: str = ""
