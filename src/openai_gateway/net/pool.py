@@ -26,9 +26,9 @@ class Limits:
 
 @attrs.define(eq=False)
 class Pool:
-    """Places for connections. Whoever takes one gives it back, by `keep` or `drop`, whatever happens.
+    """Hands out places for connections, and the idle connections with them.
 
-    A place is handed to those who wait in their order, and a waiter that is cancelled takes none: both are promises of
+    A place goes to those who wait in their order, and a waiter that is cancelled takes none: both are promises of
     trio's semaphore. While someone waits there is no idle connection (all places are taken), so that nothing is ever
     searched: taking and giving back cost the same however many connections there are.
     """
@@ -36,7 +36,7 @@ class Pool:
     limits: Limits
     _places: trio.Semaphore = attrs.field(init=False)
     _idle: deque[tuple[Connection, float]] = attrs.field(factory=deque, init=False)  # with the end of its time
-    _busy: set[Connection] = attrs.field(factory=set, init=False)
+    _taken: set[Place] = attrs.field(factory=set, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     @_places.default
@@ -45,7 +45,7 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """How many more connections may be taken now."""
+        """How many more places may be taken now."""
         return self._places.value
 
     @property
@@ -53,8 +53,8 @@ class Pool:
         """How many connections wait for their next use."""
         return len(self._idle)
 
-    async def take(self, watch: Watch, *, fresh: bool = False) -> Connection | None:
-        """A place, and with it the connection that was used last, or None where one has to be opened.
+    async def take(self, watch: Watch, *, fresh: bool = False) -> Place:
+        """A place, and in it the connection that was used last, or none where one has to be opened.
 
         `fresh`: a kept connection has just proved dead, and so will those that are as old: they are closed. Raises
         trio.ClosedResourceError after `aclose`.
@@ -64,70 +64,80 @@ class Pool:
         except trio.WouldBlock:
             watch.connecting()
             await self._places.acquire()
+        place = Place(self)
+        self._taken.add(place)
         try:
             if self._closed:
                 raise trio.ClosedResourceError("the connections were closed while a place was waited for")
             if fresh:
                 await self._close_idle()
-            return await self._last_alive()
+            await self._fill(place)
         except BaseException:
-            self._places.release()
+            await place.aclose()
             raise
-
-    def hold(self, connection: Connection) -> None:
-        """A connection was opened for the place."""
-        self._busy.add(connection)
-
-    async def keep(self, connection: Connection) -> None:
-        """Give the place back, and the connection with it if it can be used again."""
-        if self._closed or not connection.renew():
-            await self.drop(connection)
-            return
-        self._busy.discard(connection)
-        limit = math.inf if connection.idle_limit is None else connection.idle_limit - _MARGIN
-        self._idle.append((connection, trio.current_time() + min(self.limits.keep_idle, limit)))
-        self._places.release()
-        while len(self._idle) > self.limits.idle or self._idle[0][1] <= trio.current_time():
-            await self._idle.popleft()[0].aclose()
-            if not self._idle:
-                break
-
-    async def drop(self, connection: Connection | None) -> None:
-        """Give the place back; the connection is closed first, so that there are never more than are allowed."""
-        try:
-            if connection is not None:
-                self._busy.discard(connection)
-                await connection.aclose()
-        finally:
-            self._places.release()
+        return place
 
     async def aclose(self) -> None:
-        """Close all, those in use as well."""
+        """Close all connections, those in use as well; whoever waits for a place is told so."""
         self._closed = True
         await self._close_idle()
-        for connection in tuple(self._busy):
-            await connection.aclose()
+        for place in tuple(self._taken):
+            if place.connection is not None:
+                await place.connection.aclose()
 
-    async def _last_alive(self) -> Connection | None:
-        while self._idle:
-            connection, until = self._idle.pop()
-            self._busy.add(connection)
-            if await self._is_alive(connection, until):
-                return connection
-            self._busy.discard(connection)
-            await connection.aclose()
-        return None
+    def give_back(self, place: Place) -> None:
+        """For the place itself."""
+        self._taken.discard(place)
+        self._places.release()
 
-    async def _is_alive(self, connection: Connection, until: float) -> bool:
-        if trio.current_time() >= until:
+    def keep(self, connection: Connection) -> bool:
+        """Whether the connection is kept for another use, after an exchange that ended well. For its place."""
+        if self._closed or not connection.renew():
             return False
-        try:
-            return not await connection.has_input()
-        except BaseException:
-            self._busy.discard(connection)
-            await connection.aclose()
-            raise
+        limit = math.inf if connection.idle_limit is None else connection.idle_limit - _MARGIN
+        self._idle.append((connection, trio.current_time() + min(self.limits.keep_idle, limit)))
+        return True
+
+    async def trim(self) -> None:
+        """Close those that were idle for too long, and the oldest of too many."""
+        while self._idle and (len(self._idle) > self.limits.idle or self._idle[0][1] <= trio.current_time()):
+            await self._idle.popleft()[0].aclose()
+
+    async def _fill(self, place: Place) -> None:
+        while self._idle:
+            place.connection, until = self._idle.pop()
+            if trio.current_time() < until and not await place.connection.has_input():
+                return
+            await place.connection.aclose()
+            place.connection = None
 
     async def _close_idle(self) -> None:
         while self._idle:
             await self._idle.popleft()[0].aclose()
+
+
+@attrs.define(eq=False)
+class Place:
+    """One of a pool's places. Whoever took it closes it or keeps its connection, whatever happens."""
+
+    _pool: Pool
+    connection: Connection | None = attrs.field(default=None, init=False)
+    _given_back: bool = attrs.field(default=False, init=False)
+
+    async def keep(self) -> None:
+        """Give the place back and the connection with it, for another use if that is possible."""
+        if self.connection is not None and self._pool.keep(self.connection):
+            self.connection = None
+        await self.aclose()
+        await self._pool.trim()
+
+    async def aclose(self) -> None:
+        """Give the place back; its connection is closed first, at once, so that there are never more than allowed."""
+        if self._given_back:
+            return
+        self._given_back = True
+        try:
+            if self.connection is not None:
+                await self.connection.aclose()
+        finally:
+            self._pool.give_back(self)

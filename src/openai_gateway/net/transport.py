@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from openai_gateway.net.connection import Connection, Gone, Watch
-from openai_gateway.net.pool import Limits, Pool
+from openai_gateway.net.pool import Limits, Place, Pool
 from openai_gateway.net.tls import client_context
 from openai_gateway.net.words import innermost
 
@@ -63,19 +63,18 @@ class Http11Transport(httpx.AsyncBaseTransport):
         head = _head_of(request)
         body = await request.aread()
         watch = request.extensions.get(WATCH, _NOBODY)
-        pool = self.pool(request.url)
-        connection = await _taken(pool, watch, fresh=request.extensions.get(FRESH, False))
+        place = await _taken(self.pool(request.url), watch, fresh=request.extensions.get(FRESH, False))
         try:
-            if connection is None:
-                connection = await self._open(request.url, pool, watch)
-            answer = await _asked(connection, head, body, watch)
+            if place.connection is None:
+                place.connection = await self._open(request.url, watch)
+            answer = await _asked(place.connection, head, body, watch)
         except BaseException:
-            await pool.drop(connection)
+            await place.aclose()
             raise
         return httpx.Response(
             answer.status_code,
             headers=answer.headers.raw_items(),
-            stream=_Body(connection, pool),
+            stream=_Body(place, place.connection),
             extensions={"http_version": b"HTTP/" + answer.http_version, "reason_phrase": answer.reason},
         )
 
@@ -91,7 +90,7 @@ class Http11Transport(httpx.AsyncBaseTransport):
             self._pools[origin] = Pool(self._limits)
         return self._pools[origin]
 
-    async def _open(self, url: httpx.URL, pool: Pool, watch: Watch) -> Connection:
+    async def _open(self, url: httpx.URL, watch: Watch) -> Connection:
         watch.connecting()
         scheme, host, port = _origin(url)
         try:
@@ -101,9 +100,7 @@ class Http11Transport(httpx.AsyncBaseTransport):
         except (OSError, UnicodeError, ValueError, *_BROKEN) as error:
             words = f"{host}:{port}: {innermost(error)}"
         else:
-            connection = Connection(stream)
-            pool.hold(connection)
-            return connection
+            return Connection(stream)
         raise httpx.ConnectError(words)
 
     async def _secured(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
@@ -137,19 +134,19 @@ _NOBODY: Final = _Nobody()
 class _Body(httpx.AsyncByteStream):
     """The rest of an answer. An iterator and no generator: closing it leaves nothing to the garbage collector."""
 
-    def __init__(self, connection: Connection, pool: Pool) -> None:
-        self._connection: Connection | None = connection
-        self._pool = pool
+    def __init__(self, place: Place, connection: Connection) -> None:
+        self._place = place
+        self._connection = connection
+        self._over = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        connection = self._connection
-        if connection is None:
+        if self._over:
             raise StopAsyncIteration
         try:
-            piece = await connection.piece()
+            piece = await self._connection.piece()
         except (Gone, h11.RemoteProtocolError, *_BROKEN) as error:
             failure = _failure(error)
         except BaseException:
@@ -158,17 +155,16 @@ class _Body(httpx.AsyncByteStream):
         else:
             if piece:
                 return piece
-            self._connection = None
-            await self._pool.keep(connection)
+            self._over = True
+            await self._place.keep()
             raise StopAsyncIteration
         await self.aclose()
         raise failure
 
     async def aclose(self) -> None:
         """Leave the rest; the connection is closed at once."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._pool.drop(connection)
+        self._over = True
+        await self._place.aclose()
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
@@ -186,7 +182,7 @@ def _head_of(request: httpx.Request) -> h11.Request:
     raise httpx.LocalProtocolError("the request has a header that cannot be sent")
 
 
-async def _taken(pool: Pool, watch: Watch, *, fresh: bool) -> Connection | None:
+async def _taken(pool: Pool, watch: Watch, *, fresh: bool) -> Place:
     try:
         return await pool.take(watch, fresh=fresh)
     except trio.ClosedResourceError as error:
