@@ -28,7 +28,7 @@ class Connection:
     """One accepted connection; `served` is set when the server has said its all, `gone` when the client has closed."""
 
     number: int
-    stream: trio.SocketStream
+    stream: trio.abc.Stream
     served: trio.Event
     gone: trio.Event = attrs.field(factory=trio.Event)
     _buffer: bytes = b""

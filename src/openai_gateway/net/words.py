@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import ssl
 from typing import Final
@@ -36,4 +38,8 @@ def innermost(error: BaseException) -> str:
 def _own(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):  # without OpenSSL's code and the line of CPython's source
         return _REASONS.get(getattr(error, "reason", "")) or _OPENSSL.sub("", error.strerror or str(error))
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    number = error.errno or 0
+    # trio and asyncio put the address before the words; a resolver's numbers are of another kind.
+    return os.strerror(number) if number in errno.errorcode else error.strerror or str(error)
