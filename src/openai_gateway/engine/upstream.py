@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -115,6 +116,8 @@ def _network_transport(provider: Provider) -> Transport:
 
 
 def _httpx_transport(provider: Provider) -> Transport:
+    if provider.http2 and importlib.util.find_spec("h2") is None:  # for settings that no file was read for
+        raise Broke(Cause.NOT_CONFIGURED, "HTTP/2 needs the extra `http2`")
     # trust_env stays off: config/ reads the environment, proxies and certificates included.
     context, proxy = None, None
     if provider.base_url.startswith("https://"):
