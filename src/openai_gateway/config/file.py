@@ -23,9 +23,9 @@ from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.health import Breaking
+from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Cache
-from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
