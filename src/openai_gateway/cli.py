@@ -30,7 +30,7 @@ _File = Annotated[
 ]
 
 
-_NOT_SHOWN: Final = {"name", "url_set_by", "key_set_by"}  # the first is in the header
+_NOT_SHOWN: Final = {"name", "url_set_by", "key_set_by", "key_source"}  # the first is in the header
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -75,7 +75,11 @@ def _load(file: str | None) -> Settings:
 
 def _sections(settings: Settings) -> Iterable[str]:
     for provider in settings.table.providers.values():
-        yield _section(f"[providers.{provider.name}]", _shown_of(provider, leave_out=_NOT_SHOWN))
+        source = provider.key_source
+        leave_out = _NOT_SHOWN if source is None else {*_NOT_SHOWN, "api_key"}
+        yield _section(f"[providers.{provider.name}]", _shown_of(provider, leave_out=leave_out))
+        if source is not None:
+            yield _section(f"[providers.{provider.name}.api_key]", source.written)
     for row in settings.table.rows:
         yield _section("[[models]]", _shown_of(row))
     yield _section("[timeouts]", attrs.asdict(settings.timeouts))

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 MARK: Final = "[redacted]"
 SHORT: Final = 8  # a shorter secret is struck only where it stands as a word: "dev" must not eat "developer"
 PREFIX: Final = 12  # upstreams quote keys cut off; a shorter beginning ("sk-proj-") tells nobody anything
+MAX_LEARNED: Final = 1_000
 
 
 @final
@@ -51,17 +52,39 @@ class Secret:
 
 
 class Redactor:
-    """Strikes out the given secrets, in every spelling in which they get quoted, and all that has the shape of a key.
+    """Strikes out the secrets it knows, in every spelling in which they get quoted, and what has the shape of a key.
 
     A secret of 12 characters or more is also found when only a beginning of at least 12 of them is there; one shorter
-    than 8 only where it stands as a whole word. Fast on ordinary text: it is searched, not parsed.
+    than 8 only where it stands as a whole word. Fast on ordinary text: it is searched, not parsed. One redactor may be
+    shared by all that writes, in any thread: what it learns is struck everywhere from then on.
     """
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        spellings = {form for secret in secrets for form in _spellings(secret.reveal())}
-        self._long = tuple(sorted(form for form in spellings if len(form) >= SHORT))
-        short = sorted(form for form in spellings if len(form) < SHORT)
-        self._short = tuple((form, _as_word(form)) for form in short)
+        self._given = frozenset(form for secret in secrets for form in _spellings(secret.reveal()))
+        self._learned: dict[str, tuple[str, ...]] = {}  # a value's spellings, the last learned last
+        self._long: tuple[str, ...] = ()
+        self._short: tuple[tuple[str, re.Pattern[str]], ...] = ()
+        self._know(self._given)
+
+    def learn(self, secret: Secret) -> None:
+        """Strike this one too, from now on. A key that is replaced stays known: an answer may still quote it.
+
+        Of those that were learned the last 1,000 are kept (a token that is renewed each hour: six weeks of it), for
+        each costs every later text a search.
+        """
+        value = secret.reveal()
+        is_new = value not in self._learned
+        self._learned[value] = self._learned.pop(value, ()) or tuple(_spellings(value))
+        if is_new:
+            if len(self._learned) > MAX_LEARNED:
+                del self._learned[next(iter(self._learned))]
+            self._know(self._given.union(*self._learned.values()))
+
+    def _know(self, forms: Iterable[str]) -> None:
+        # Whole tuples change hands: a log line in another thread meets the old ones or the new.
+        spellings = sorted(forms)
+        self._long = tuple(form for form in spellings if len(form) >= SHORT)
+        self._short = tuple((form, _as_word(form)) for form in spellings if len(form) < SHORT)
 
     def redact(self, text: str) -> str:
         """`text` with a mark for each secret. Doing it twice changes nothing more."""

@@ -31,11 +31,11 @@ from openai_gateway_mcp.features.failures import explain
 from openai_gateway_mcp.features.settings import MAX_CHARACTERS
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import Transcript
-from openai_gateway_mcp.serve import say, serve
+from openai_gateway_mcp.keys import app as keys_app
+from openai_gateway_mcp.serve import INTERRUPTED, say, serve
 from openai_gateway_mcp.transports.descriptors import claim
 
 STDIN_PATIENCE = 1.0  # seconds; what feeds a pipe was started together with us
-INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
 app = typer.Typer(
     add_completion=False,
@@ -43,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would show local variables
     help="An MCP server that lets MCP clients ask any OpenAI-compatible API. Without a command it serves MCP on stdio.",
 )
+app.add_typer(keys_app, name="keys")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -138,45 +139,44 @@ def chat(
     flags: dict[str, str],
 ) -> int:
     """Ask a model; the answer is printed as it comes. Ctrl-C stops the provider too."""
-    settings = _people_settings(flags)
+    settings, redactor = _people_settings(flags)
     *said, last = words or ["-"]
     wait = last == "-"
     asked = " ".join(said if wait else [*said, last])
     prompt = "\n\n".join(part for part in (asked, _piped(wait=wait)) if part)
     if not prompt:
         raise ConfigError("There is nothing to ask: give a prompt, or pipe one in.")
-    return _run(functools.partial(_with_door, settings, functools.partial(_chat, prompt=prompt, model=model)))
+    return _run(functools.partial(_with_door, settings, redactor, functools.partial(_chat, prompt=prompt, model=model)))
 
 
 @app.command("models")
 @with_settings
 def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     """List the models that can be asked."""
-    return _run(functools.partial(_with_door, _people_settings(flags), functools.partial(_models, as_json=as_json)))
+    return _run(functools.partial(_with_door, *_people_settings(flags), functools.partial(_models, as_json=as_json)))
 
 
 @app.command("doctor")
 @with_settings
 def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     """Check the way from the settings to an answer. Says how to mend what is wrong."""
-    settings = _people_settings(flags, reports_itself=True)
+    settings, redactor = _people_settings(flags, reports_itself=True)
     findings: list[Finding] = []
-    redactor = Redactor(settings.features.gateway.secrets)
 
     def report(finding: Finding) -> None:
         findings.append(finding)
         if not as_json:
             typer.echo(harmless(redactor.redact(_line(finding))))
 
-    code = _run(functools.partial(_examine, settings, report))
+    code = _run(functools.partial(_examine, settings, redactor, report))
     if as_json:
         shown = [attrs.asdict(finding, value_serializer=_plain) for finding in findings]
         typer.echo(json.dumps(redactor.redact_json(shown), indent=2))
     return code or int(any(finding.health is Health.WRONG for finding in findings))
 
 
-def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> Settings:
-    """The settings of a command; warnings are said and logged, unless it `reports_itself` what they are about."""
+def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> tuple[Settings, Redactor]:
+    """The settings of a command, and what its log is struck with; warnings are said, unless it `reports_itself`."""
     settings = read(flags)
     redactor = Redactor(settings.features.gateway.secrets)
     # A person reads the answer on the same terminal: what the server logs at info would stand in its midst.
@@ -184,7 +184,7 @@ def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> 
     set_up(level if settings.log_level == "info" else settings.log_level, redactor)
     for warning in () if reports_itself else settings.warnings:
         say(f"warning: {redactor.redact(warning)}")
-    return settings
+    return settings, redactor
 
 
 def _piped(*, wait: bool) -> str:
@@ -225,8 +225,8 @@ def _run(main: Callable[[], Awaitable[int]]) -> int:
     return code
 
 
-async def _with_door(settings: Settings, act: Callable[[Door], Awaitable[int]]) -> int:
-    async with open_door(settings.features.gateway) as door:
+async def _with_door(settings: Settings, redactor: Redactor, act: Callable[[Door], Awaitable[int]]) -> int:
+    async with open_door(settings.features.gateway, redactor=redactor) as door:
         try:
             return await act(door)
         except GatewayError as error:
@@ -234,8 +234,8 @@ async def _with_door(settings: Settings, act: Callable[[Door], Awaitable[int]]) 
             return 1
 
 
-async def _examine(settings: Settings, report: Callable[[Finding], None]) -> int:
-    await examine(settings.features.gateway, report)
+async def _examine(settings: Settings, redactor: Redactor, report: Callable[[Finding], None]) -> int:
+    await examine(settings.features.gateway, report, redactor=redactor)
     return 0
 
 

@@ -6,6 +6,7 @@ import enum
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 
@@ -199,6 +200,11 @@ class Settings:
 def read(flags: Flags) -> Settings:
     """The settings of this process. Raises ConfigError."""
     return load(os.environ, flags)  # noqa: TID251 - this is the one place
+
+
+def key_store() -> Path:
+    """The directory of the keys that `keys set` stores in files."""
+    return Path(gateway_config.key_directory(os.environ))  # noqa: TID251 - as above
 
 
 def load(environ: Mapping[str, str], flags: Flags) -> Settings:

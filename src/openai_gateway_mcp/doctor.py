@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -15,9 +17,13 @@ import trio
 from openai_gateway import GatewayError
 from openai_gateway import Settings as GatewaySettings
 from openai_gateway.routing.plan import Provider, RouteTable
+from openai_gateway.secret import Redactor
 from openai_gateway_mcp.features.default_model import choose
-from openai_gateway_mcp.features.door import Opener, open_door
+from openai_gateway_mcp.features.door import Door, Opener, open_door
 from openai_gateway_mcp.features.failures import next_step
+
+WayIn = Callable[[GatewaySettings], AbstractAsyncContextManager[Door]]
+"""`open_door`, told all but the settings."""
 
 _PATIENCE = 10.0  # seconds for one look at the network
 
@@ -86,8 +92,13 @@ async def examine(
     *,
     probe: Probe | None = None,
     opener: Opener | None = None,
+    redactor: Redactor | None = None,
 ) -> None:
-    """Report each finding as it is made, in the order in which a call would meet what they are about."""
+    """Report each finding as it is made, in the order in which a call would meet what they are about.
+
+    `redactor` strikes the reports; it learns the keys that are read on the way, as `open_gateway` has it.
+    """
+    way_in = functools.partial(open_door, opener=opener, redactor=redactor)
     if not settings.table.rows:
         text, mend = "No model can be asked.", settings.table.missing
         report(Finding(health=Health.WRONG, about="configuration", text=text, mend=mend))
@@ -95,11 +106,11 @@ async def examine(
     for warning in settings.warnings:
         report(Finding(health=Health.WARNING, about="configuration", text=warning))
     answers = [
-        await _examine_provider(settings, provider, report, probe or NetworkProbe(), opener)
+        await _examine_provider(settings, provider, report, probe or NetworkProbe(), way_in)
         for provider in settings.table.providers.values()
     ]
     if any(answers):
-        report(await _default_model(settings, opener))
+        report(await _default_model(settings, way_in))
     elif all(provider.missing for provider in settings.table.providers.values()):
         mend = "Set the key of a provider that is built (OPENAI_API_KEY, OPENROUTER_API_KEY), or GATEWAY_URL."
         report(Finding(health=Health.WRONG, about="configuration", text="No provider can be asked.", mend=mend))
@@ -110,34 +121,51 @@ async def _examine_provider(
     provider: Provider,
     report: Callable[[Finding], None],
     probe: Probe,
-    opener: Opener | None,
+    way_in: WayIn,
 ) -> bool:
     """Whether the provider lists its models."""
-    for finding in _credentials(provider):
+    rows = tuple(row for row in settings.table.rows if row.provider == provider.name)
+    # Each provider by itself: together one that answers would hide one that does not.
+    alone = attrs.evolve(settings, table=RouteTable(providers={provider.name: provider}, rows=rows))
+    async with way_in(alone) as door:
+        return await _examine_behind(door, provider, report, probe)
+
+
+async def _examine_behind(door: Door, provider: Provider, report: Callable[[Finding], None], probe: Probe) -> bool:
+    credentials = await _credentials(door, provider)
+    for finding in credentials:
         report(finding)
     if provider.missing or not provider.base_url:
         return not provider.missing
+    if any(finding.health is Health.WRONG for finding in credentials):
+        return False
     below = await _network(provider, probe)
     for finding in below:
         report(finding)
     if any(finding.health is Health.WRONG for finding in below):
         return False
-    listed = await _model_list(settings, provider, opener)
+    listed = await _model_list(door, provider)
     report(listed)
     return listed.health is not Health.WRONG
 
 
-def _credentials(provider: Provider) -> list[Finding]:
+async def _credentials(door: Door, provider: Provider) -> list[Finding]:
     about = f"provider {provider.name}"
     if provider.missing:
         return [Finding(health=Health.WARNING, about=about, text=provider.missing)]
     if not provider.base_url:
         return [Finding(health=Health.OK, about=about, text=f"built in (kind {provider.kind}); it needs no key")]
     where = Finding(health=Health.OK, about=about, text=f"asked at {provider.base_url}")
-    if provider.api_key is None:
+    try:
+        key = await (await door.gateway()).key_of(provider.name)
+    except GatewayError as error:
+        return [where, Finding(health=Health.WRONG, about=about, text="its key cannot be read", mend=error.message)]
+    if key is None:
         text, mend = "no key is set", f"If it wants one, set {provider.key_set_by}."
         return [where, Finding(health=Health.WARNING, about=about, text=text, mend=mend)]
-    return [where, Finding(health=Health.OK, about=about, text=f"its key comes from {provider.api_key.name}")]
+    # Of a key that was read just now the length tells whether all of it came, and nothing else.
+    came = f"; {len(key.reveal())} characters came" if provider.key_source else ""
+    return [where, Finding(health=Health.OK, about=about, text=f"its key comes from {key.name}{came}")]
 
 
 async def _network(provider: Provider, probe: Probe) -> list[Finding]:
@@ -196,21 +224,17 @@ def _reason(error: OSError | trio.TooSlowError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-async def _model_list(settings: GatewaySettings, provider: Provider, opener: Opener | None) -> Finding:
-    """Each provider by itself: together one that answers would hide one that does not."""
-    rows = tuple(row for row in settings.table.rows if row.provider == provider.name)
-    alone = attrs.evolve(settings, table=RouteTable(providers={provider.name: provider}, rows=rows))
+async def _model_list(door: Door, provider: Provider) -> Finding:
     about = f"models of {provider.name}"
-    if not rows:
+    if not door.settings.table.rows:
         text, mend = "no model is asked of it", "Add a [[models]] entry that names it as its provider."
         return Finding(health=Health.WARNING, about=about, text=text, mend=mend)
-    async with open_door(alone, opener=opener) as door:
-        began = trio.current_time()
-        try:
-            models = await door.models()
-        except GatewayError as error:
-            return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
-        milliseconds = round((trio.current_time() - began) * 1000)
+    began = trio.current_time()
+    try:
+        models = await door.models()
+    except GatewayError as error:
+        return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
+    milliseconds = round((trio.current_time() - began) * 1000)
     text = f"{len(models)} listed in {milliseconds} ms"
     if models:
         return Finding(health=Health.OK, about=about, text=text)
@@ -218,9 +242,9 @@ async def _model_list(settings: GatewaySettings, provider: Provider, opener: Ope
     return Finding(health=Health.WARNING, about=about, text=text, mend=mend)
 
 
-async def _default_model(settings: GatewaySettings, opener: Opener | None) -> Finding:
+async def _default_model(settings: GatewaySettings, way_in: WayIn) -> Finding:
     about = "default model"
-    async with open_door(settings, opener=opener) as door:
+    async with way_in(settings) as door:
         try:
             listed = [model.id for model in await door.models()]
         except GatewayError as error:  # it answered a moment ago

@@ -21,6 +21,8 @@ from openai_gateway_mcp.transports.descriptors import Kind, Wire
 from openai_gateway_mcp.transports.session import run_session
 from openai_gateway_mcp.transports.streams import Stream
 
+INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
+
 _LOG: Final = logging.getLogger("openai_gateway_mcp")  # trio imports logging anyway, so it costs a start nothing
 _LEVELS: Final[Mapping[Level, int]] = {
     Level.DEBUG: logging.DEBUG,
@@ -31,12 +33,13 @@ _LEVELS: Final[Mapping[Level, int]] = {
 
 def serve(settings: Settings, wire: Wire) -> int:
     """Serve one client over the claimed descriptors until it leaves; the exit code."""
-    set_up(settings.log_level, Redactor(settings.features.gateway.secrets))
+    redactor = Redactor(settings.features.gateway.secrets)
+    set_up(settings.log_level, redactor)
     for warning in settings.warnings:
         _LOG.warning("%s", warning)
     if wire.receive.kind is Kind.TERMINAL:
         say("waiting for an MCP client's messages on this terminal, which echoes nothing; --help tells of the rest")
-    return stdio.run(wire, functools.partial(_converse, settings, wire), say=say)
+    return stdio.run(wire, functools.partial(_converse, settings, redactor, wire), say=say)
 
 
 def say(text: str) -> None:
@@ -50,13 +53,13 @@ def say(text: str) -> None:
         pass
 
 
-async def _converse(settings: Settings, wire: Wire, stream: Stream) -> None:
+async def _converse(settings: Settings, redactor: Redactor, wire: Wire, stream: Stream) -> None:
     connection = Connection(
         describe(settings.features),
         max_message_bytes=settings.max_message_bytes,
         max_in_flight=settings.max_in_flight,
     )
-    async with open_door(settings.features.gateway) as door:
+    async with open_door(settings.features.gateway, redactor=redactor) as door:
         await run_session(
             stream,
             connection,

@@ -12,14 +12,14 @@ import attrs
 
 from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url
-from openai_gateway.config.environment import log_level, read_secret
+from openai_gateway.config.environment import key_directory, log_level, read_secret
 from openai_gateway.config.providers import from_environment, openai_provider, provider_secrets
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
 from openai_gateway.routing.settings import Cache, Retries, Settings, Timeouts
 from openai_gateway.secret import Secret
 
-__all__ = ["Overrides", "Settings", "embedded", "load", "log_level", "read_secret", "remote"]
+__all__ = ["Overrides", "Settings", "embedded", "key_directory", "load", "log_level", "read_secret", "remote"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +86,7 @@ def remote(environ: Mapping[str, str], *, url: str | None = None, overrides: Ove
         url_set_by="GATEWAY_URL" if url is None else "the gateway's URL",
         key_set_by="GATEWAY_API_KEY",
         allow_insecure=insecure,
+        key_source=environment.key_file(environ, "GATEWAY_API_KEY"),
     )
     table = RouteTable(providers={gateway.name: gateway}, rows=(ModelRow(name="*", provider=gateway.name, model="*"),))
     return _settings(environ, overrides or Overrides(), table, secrets=provider_secrets(gateway))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.files import read_secret_file
+from openai_gateway.keystore.usable import is_header_value, usable_key
+from openai_gateway.routing.key_source import KeyFile
 from openai_gateway.secret import Secret
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
@@ -26,8 +27,6 @@ _SWITCHES: Final = {
     "no": False,
     "off": False,
 }
-_HEADER_AROUND: Final = re.compile(r"(?:authorization\s*:\s*)?bearer(?:\s|$)", re.IGNORECASE)
-_MAX_SECRET_BYTES: Final = 64 * 1024  # the longest keys in use are JSON Web Tokens of a few kilobytes
 
 
 def text(environ: Mapping[str, str], name: str) -> str | None:
@@ -98,46 +97,21 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
     return None if value is None else Secret(usable_key(value, name), name=name)
 
 
-def read_secret_file(path: str, *, name: str, said_by: str) -> Secret:
-    """The key in a file that only its owner can read (mode 0600 or stricter). Raises ConfigError."""
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # of the file that is open: no time between the look and the read
-            refuse_if_others_can_read(mode, path, said_by)
-            content = file.read(_MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{said_by} names {path!r}, which cannot be read: {error.strerror}.") from None
-    if len(content) > _MAX_SECRET_BYTES:
-        raise ConfigError(f"{said_by} names {path!r}, which is too large for a key (over {_MAX_SECRET_BYTES} bytes).")
-    try:
-        value = content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        value = "\x00"  # no key, told below; the decoder's own error would quote the file
-    if not value:
-        raise ConfigError(f"{said_by} names {path!r}, which is empty.")
-    return Secret(usable_key(value, f"The file {path!r} of {said_by}"), name=name)
+def key_file(environ: Mapping[str, str], name: str) -> KeyFile | None:
+    """The file of NAME_FILE, for the engine to read again when it changes; None where the variable is unset."""
+    path = text(environ, f"{name}_FILE")
+    return None if path is None else KeyFile(path=path, name=name, set_by=f"{name}_FILE")
 
 
-def refuse_if_others_can_read(mode: int, path: str, said_by: str) -> None:
-    """Raises ConfigError unless the file is its owner's alone. Windows keeps its rights elsewhere: there it passes."""
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        others = stat.S_IMODE(mode)
-        raise ConfigError(f"{said_by} names {path!r}, which others can read (mode {others:04o}): chmod 600 {path}")
+def key_directory(environ: Mapping[str, str], *, platform: str = os.name) -> str:
+    """Where keys are stored that no OS keyring takes: below %APPDATA% on Windows, elsewhere below XDG_CONFIG_HOME.
 
-
-def usable_key(value: str, said_by: str) -> str:
-    """The value, if it is the bare key and an HTTP header can carry it. Raises ConfigError.
-
-    A line break or a stray quote mark of a word processor is no key's; and what was pasted with the header around it
-    would be refused by every provider, for reasons that nobody can see.
+    A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification, "Basics").
     """
-    if _HEADER_AROUND.match(value):
-        raise ConfigError(f'{said_by} begins with "Bearer", which is sent before the key anyway; leave only the key.')
-    if not is_header_value(value):
-        raise ConfigError(
-            f"{said_by} holds a character that no key has; copy the key again, on one line of plain ASCII."
-        )
-    return value
+    said = text(environ, "APPDATA" if platform == "nt" else "XDG_CONFIG_HOME")
+    if said is None or not Path(said).is_absolute():
+        said = str(Path("~/.config").expanduser())
+    return str(Path(said, "openai-gateway", "keys"))
 
 
 def usable_header(value: str, said_by: str) -> str:
@@ -145,7 +119,3 @@ def usable_header(value: str, said_by: str) -> str:
     if not is_header_value(value):
         raise ConfigError(f"{said_by} holds a character that no header can carry.")
     return value
-
-
-def is_header_value(value: str) -> bool:
-    return value.isascii() and value.isprintable()

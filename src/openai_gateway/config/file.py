@@ -13,6 +13,7 @@ import attrs
 
 from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url, checked_proxy
+from openai_gateway.config.key_sources import Credential, read_key_source
 from openai_gateway.config.providers import (
     OPENAI_URL,
     environment_proxy,
@@ -21,6 +22,8 @@ from openai_gateway.config.providers import (
 )
 from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.files import refuse_if_others_can_read
+from openai_gateway.keystore.usable import is_header_value, usable_key
 from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
@@ -37,7 +40,7 @@ _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
 _CACHE_KEYS: Final = tuple(attrs.fields_dict(Cache))
 _LEAST_CACHE: Final = 2**20  # bytes; less holds hardly an answer
-_NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by"}
+_NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by", "key_source"}
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
@@ -133,14 +136,15 @@ class _Reader:
         insecure = table.flag("allow_insecure")
         url = self._checked(table, "base_url", lambda raw, by: base_url(raw, by, allow_insecure=insecure)) or OPENAI_URL
         proxy = self._checked(table, "proxy", checked_proxy) or environment_proxy(self.environ, url)
-        key, missing = self._key(name, table)
+        credential = self._key(name, table)
         headers = self._headers(table)
         transport, http2 = _transport(table, proxy)
         provider = Provider(
             name=name,
             kind="openai",
             base_url=url,
-            api_key=key,
+            api_key=credential.key,
+            key_source=credential.source,
             headers=headers,
             organization=self._checked(table, "organization", environment.usable_header),
             project=self._checked(table, "project", environment.usable_header),
@@ -150,7 +154,7 @@ class _Reader:
             allow_insecure=insecure,
             transport=transport,
             http2=http2,
-            missing=missing,
+            missing=credential.missing,
             url_set_by=f"base_url of {name}",
             key_set_by=f"api_key of {name}",
         )
@@ -186,34 +190,25 @@ class _Reader:
             value = headers.text(name)
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
                 raise headers.fault(name, f"{name!r} in {headers.title} is no header name.")
-            if value is None or not environment.is_header_value(value):
+            if value is None or not is_header_value(value):
                 raise headers.fault(name, f"{name!r} in {headers.title} holds a character that no header can carry.")
             if any(word in name.lower() for word in _SECRET_WORDS):
                 self._literal(headers, name)
                 self.result.secrets.append(Secret(value, name=f"{table.title} {name}"))
         return {name: headers.required(name) for name in names}
 
-    def _key(self, provider: str, table: Table) -> tuple[Secret | None, str]:
-        """The credential, and what is missing if its source is empty."""
-        if "api_key" not in table.content:
-            return None, ""
-        label = f"api_key of {provider}"
-        if isinstance(table.content["api_key"], str):
+    def _key(self, provider: str, table: Table) -> Credential:
+        if isinstance(table.content.get("api_key"), str):
             self._literal(table, "api_key")
-            return Secret(self._checked(table, "api_key", environment.usable_key) or "", name=label), ""
+            value = self._checked(table, "api_key", usable_key) or ""
+            return Credential(key=Secret(value, name=f"api_key of {provider}"))
         source = table.table("api_key")
-        if source is None or len(source.content) != 1:
-            raise table.fault(
-                "api_key", f'api_key in {table.title} names one source, such as {{ env = "OPENAI_API_KEY" }}.'
-            )
-        source.only(_KEY_SOURCES)
-        (kind,) = source.content
-        return _KEY_SOURCES[kind](source, self.environ, provider)
+        return Credential() if source is None else read_key_source(source, self.environ, provider)
 
     def _literal(self, table: Table, key: str) -> None:
         """A literal secret works, with a warning, and only in a file that nobody else can read."""
         try:
-            environment.refuse_if_others_can_read(self.mode, table.document.name, f"{key} in {table.title}")
+            refuse_if_others_can_read(self.mode, table.document.name, f"{key} in {table.title}")
         except ConfigError:
             raise table.fault(
                 key,
@@ -223,7 +218,7 @@ class _Reader:
         line = table.document.line((*table.path, key))
         self.result.warnings.append(
             f"{table.document.name}, line {line}: {key} in {table.title} is a literal secret; a source such as"
-            " { env = … } or { file = … } keeps it out of backups and version control."
+            " { env = … }, { file = … } or { keyring = … } keeps it out of backups and version control."
         )
 
     def _row(self, table: Table) -> ModelRow:
@@ -298,33 +293,6 @@ class _Reader:
                 ttl=default.ttl if ttl is None else ttl,
                 max_bytes=_or(table.integer("max_bytes", least=_LEAST_CACHE), default.max_bytes),
             )
-
-
-def _env_key(source: Table, environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
-    variable = source.required("env")
-    key = environment.read_secret(environ, variable)
-    missing = "" if key else f"{variable} is not set: the provider {provider!r} takes its key from it."
-    return key, missing
-
-
-def _file_key(source: Table, _environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
-    said_by = f"api_key of {provider}"
-    return environment.read_secret_file(source.required("file"), name=said_by, said_by=said_by), ""
-
-
-def _later(source: Table, _environ: Mapping[str, str], provider: str) -> tuple[Secret | None, str]:
-    (kind,) = source.content
-    raise source.fault(
-        kind, f"the key source {kind!r} of provider {provider!r} comes later; use {{ env = … }} or {{ file = … }}."
-    )
-
-
-_KEY_SOURCES: Final[dict[str, Callable[[Table, Mapping[str, str], str], tuple[Secret | None, str]]]] = {
-    "env": _env_key,
-    "file": _file_key,
-    "command": _later,
-    "keyring": _later,
-}
 
 
 def _prefill(table: Table) -> Prefill | None:

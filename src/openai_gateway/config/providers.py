@@ -10,6 +10,7 @@ import attrs
 
 from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url, checked_proxy, proxy_of
+from openai_gateway.routing.key_source import KeySource
 from openai_gateway.routing.plan import ModelRow, Provider
 from openai_gateway.secret import Secret
 
@@ -35,6 +36,7 @@ def openai_provider(
     organization: str | None = None,
     project: str | None = None,
     allow_insecure: bool = False,
+    key_source: KeySource | None = None,
 ) -> Provider:
     """A provider of kind openai behind the proxy and the certificates that the environment names."""
     return Provider(
@@ -49,6 +51,7 @@ def openai_provider(
         allow_insecure=allow_insecure,
         url_set_by=url_set_by,
         key_set_by=key_set_by,
+        key_source=key_source,
     )
 
 
@@ -104,6 +107,7 @@ def _openai(environ: Mapping[str, str]) -> Provider | None:
         organization=_header(environ, "OPENAI_ORG_ID"),
         project=_header(environ, "OPENAI_PROJECT_ID"),
         allow_insecure=insecure,
+        key_source=environment.key_file(environ, "OPENAI_API_KEY"),
     )
 
 
@@ -117,7 +121,10 @@ def _openrouter(environ: Mapping[str, str]) -> Provider | None:
     key = environment.read_secret(environ, variable)
     if key is None:
         return None
-    return openai_provider(environ, name="openrouter", url=OPENROUTER_URL, key=key, key_set_by=variable)
+    source = environment.key_file(environ, variable)
+    return openai_provider(
+        environ, name="openrouter", url=OPENROUTER_URL, key=key, key_set_by=variable, key_source=source
+    )
 
 
 def _planned(environ: Mapping[str, str]) -> tuple[Provider, ...]:

@@ -84,21 +84,24 @@ async def _listed(router: Router) -> tuple[dict[str, Entries], bool]:
         raise GatewayError(kind=Kind.CONFIGURATION, message=table.missing or "No provider is configured.")
     found: dict[str, Entries] = {}
     errors: list[GatewayError] = []
+    is_whole = True
 
     async def ask(provider: Provider) -> None:
+        nonlocal is_whole
         try:
             found[provider.name] = await _list_of(router, provider)
         except GatewayError as error:
             _LOG.warning("The provider %s did not list its models: %s", provider.name, error)
             errors.append(error)
+            # What it lacks in the configuration, it lacks for as long as this snapshot lives; a key may be mended.
+            is_whole &= error.kind is Kind.CONFIGURATION and provider.key_source is None
 
     async with trio.open_nursery() as nursery:
         for provider in providers:
             nursery.start_soon(ask, provider)
     if not found:
         raise errors[0]
-    # What a provider lacks in the configuration, it lacks for as long as this snapshot lives.
-    return found, all(error.kind is Kind.CONFIGURATION for error in errors)
+    return found, is_whole
 
 
 async def _list_of(router: Router, provider: Provider) -> Entries:
@@ -107,6 +110,7 @@ async def _list_of(router: Router, provider: Provider) -> Entries:
         raise GatewayError(kind=Kind.CONFIGURATION, message=provider.missing)
     try:
         dialect = dialect_of(provider.kind)
+        provider = await router.keys.with_key(provider)
     except ConfigError as error:
         raise GatewayError(kind=Kind.CONFIGURATION, message=str(error)) from None
     target = Target(

@@ -140,8 +140,11 @@ class Journey:
         """Send the attempt and wait for the head of its answer; a refusal is read and classified."""
         try:
             dialect = _dialect(step.target)
+            step = await self.router.with_key(step, self.state.deadline)
         except ConfigError as error:
             return self.router.failed(step.target, Broke(Cause.NOT_CONFIGURED, str(error)))
+        except Broke as broke:
+            return self.router.failed(step.target, broke)
         request = _encoded(dialect, _asked(self.call, step), step)
         hold = await self._reserve(step)
         if isinstance(hold, Failure):
@@ -193,11 +196,14 @@ class Journey:
         if 200 <= exchange.status < 300:
             return Attempt(step=step, answer=exchange, hold=hold)
         try:
-            return await self.router.refusal(target, exchange)
+            failure = await self.router.refusal(target, exchange)
         finally:
             if hold is not None:
                 hold.used(0)
             await exchange.aclose()
+        if failure.cause is Cause.CREDENTIALS and await self.router.renewed(target.provider, self.state.deadline):
+            return attrs.evolve(failure, renewed=True)
+        return failure
 
     async def whole(self, attempt: Attempt) -> tuple[bytes, Mapping[str, Json]] | Failure:
         """The whole answer, in OpenAI's shape, and the same read."""

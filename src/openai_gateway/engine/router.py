@@ -11,15 +11,16 @@ import attrs
 import trio
 
 from openai_gateway.engine.clocks import Broke, Clocks
+from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.store import Store
 from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.upstream import MAX_ERROR_BYTES, Exchange, Upstream
-from openai_gateway.routing.attempts import RULES, Cause, Failure, State, Verdict, begin
+from openai_gateway.routing.attempts import RULES, Cause, Failure, State, Try, Verdict, begin
 from openai_gateway.routing.cache import AnswerCache
 from openai_gateway.routing.calls import Account, Call
 from openai_gateway.routing.classify import classify_response, failure_of
 from openai_gateway.routing.health import MAX_REST, Breakers
-from openai_gateway.routing.plan import Target, context_fallbacks, plan
+from openai_gateway.routing.plan import Provider, Target, context_fallbacks, plan
 from openai_gateway.routing.repair import Repair
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor
@@ -42,6 +43,7 @@ class Router:
     settings: Settings
     upstream: Upstream
     redactor: Redactor
+    keys: Keys
     random: Callable[[], float]
     record: Record = forget
     store: Store = attrs.field(factory=MemoryStore)
@@ -116,6 +118,21 @@ class Router:
             idle=timeouts.idle,
             deadline=deadline,
         )
+
+    async def with_key(self, step: Try, deadline: float) -> Try:
+        """The step with the key that holds now. Raises ConfigError where there is none, Broke when the time is up."""
+        if step.target.provider.key_source is None:
+            return step
+        with trio.move_on_at(deadline):
+            provider = await self.keys.with_key(step.target.provider)
+            return attrs.evolve(step, target=attrs.evolve(step.target, provider=provider))
+        raise Broke(Cause.TOTAL_CLOCK)
+
+    async def renewed(self, provider: Provider, deadline: float) -> bool:
+        """Whether the source of the provider's key has another one now than that which was refused."""
+        with trio.move_on_at(deadline):
+            return await self.keys.renewed(provider)
+        return False
 
     def failed(self, target: Target, broke: Broke) -> Failure:
         return failure_of(broke.cause, target=target, redactor=self.redactor, detail=broke.detail)

@@ -11,6 +11,7 @@ import attrs
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.health import Health
+from openai_gateway.routing.key_source import KeySource
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 
@@ -29,6 +30,7 @@ class Provider:
     this provider can be called (its key, or a kind that is not built yet). `url_set_by` and `key_set_by` are what a
     person changes for another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing.
     `transport` is one of TRANSPORTS; None for the one that can do what is asked. `ca_bundle` may be SYSTEM_STORE.
+    `api_key` is the key as far as it is known; `key_source` says where it is read (again) when a call needs it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Provider:
     missing: str = ""
     url_set_by: str = ""
     key_set_by: str = ""
+    key_source: KeySource | None = None
 
 
 @attrs.frozen(kw_only=True)

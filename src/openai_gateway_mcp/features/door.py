@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import trio
 
 from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
+from openai_gateway.secret import Redactor
 
 if TYPE_CHECKING:
     from openai_gateway import Gateway
@@ -83,17 +85,24 @@ class Door:
 
 
 @asynccontextmanager
-async def open_door(settings: GatewaySettings, *, opener: Opener | None = None) -> AsyncIterator[Door]:
-    """A door with a nursery of its own, closed (and the gateway with it) at the end of the block."""
+async def open_door(
+    settings: GatewaySettings, *, opener: Opener | None = None, redactor: Redactor | None = None
+) -> AsyncIterator[Door]:
+    """A door with a nursery of its own, closed (and the gateway with it) at the end of the block.
+
+    `redactor` is the log's: the gateway tells it the keys that it reads later. An `opener` brings its own.
+    """
     async with trio.open_nursery() as nursery:
-        yield Door(settings, nursery, opener=opener)
+        yield Door(settings, nursery, opener=opener or functools.partial(_open_gateway, redactor=redactor))
         nursery.cancel_scope.cancel()
 
 
-def _open_gateway(settings: GatewaySettings) -> AbstractAsyncContextManager[Gateway]:
+def _open_gateway(
+    settings: GatewaySettings, *, redactor: Redactor | None = None
+) -> AbstractAsyncContextManager[Gateway]:
     from openai_gateway import open_gateway  # noqa: PLC0415 - loads httpx, so not before a call
 
-    return open_gateway(settings)
+    return open_gateway(settings, redactor=redactor)
 
 
 def _load_engine() -> None:
