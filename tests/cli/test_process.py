@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 CANARY = "sk-canary-0123456789abcdef0123456789"
-SLOW = ("httpx", "httpcore", "cattrs", "typer", "rich", "click", "tomllib", "openai_gateway.engine.gateway")
+SLOW = ("httpx", "httpcore", "cattrs", "typer", "rich", "click", "tomllib", "openai_gateway.engine.gateway", "keyring")
 INHERITED = dict(os.environ)  # noqa: TID251 - a child process needs a PATH, and coverage its own variables
 ROOT = Path(__file__).parents[2]
 

@@ -126,9 +126,7 @@ class Ring:
             yield
         except _foreign() as error:
             words = Redactor(secrets).redact(str(error)) or type(error).__name__
-        else:
-            return
-        raise NoRing(f"{self.title} says: {words}")
+            raise NoRing(f"{self.title} says: {words}") from None
 
 
 def _foreign() -> tuple[type[Exception], ...]:

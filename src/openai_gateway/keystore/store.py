@@ -48,7 +48,7 @@ class Store:
             value, why = None, f"the OS keyring cannot be asked: {error}"
         if value is None:
             raise ConfigError(
-                f"There is no {name}: no file {str(path)!r}, and {why}."
+                f"{name} is not there: there is no file {str(path)!r}, and {why}."
                 f" `openai-gateway-mcp keys set {entry}` stores one."
             )
         return Secret(usable_key(value, name), name=name)
