@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 
-from openai_gateway_mcp.transports.signals import exit_at_once, leave
+from openai_gateway_mcp.transports.signals import Hangup, exit_at_once, leave
 
 
 def main() -> None:
@@ -13,10 +14,12 @@ def main() -> None:
     # Imports make many objects and little garbage: collecting costs a start 4 to 6 %. serve and cli turn it on again.
     gc.disable()
     exit_at_once()
-    sys.exit(_run(sys.argv[1:]))
+    hangup = Hangup()
+    hangup.watch()
+    sys.exit(_run(sys.argv[1:], hangup))
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], hangup: Hangup) -> int:
     # Imported after the signals are taken care of: an impatient Ctrl-C during the imports leaves no traceback.
     from openai_gateway.errors import ConfigError  # noqa: PLC0415 - see above
     from openai_gateway.secret import Redactor  # noqa: PLC0415 - see above
@@ -29,9 +32,11 @@ def _run(argv: list[str]) -> int:
         refuse_keys(argv)
         flags = maybe_flags(argv)
         if flags is not None:
-            leave(serve(read(flags), claim()))
+            reread = functools.partial(read, flags)
+            leave(serve(reread(), claim(), reread, hangup))
         from openai_gateway_mcp.cli import run  # noqa: PLC0415 - typer costs a sixth of a cold start
 
+        hangup.release()
         return run(argv)
     except ConfigError as error:
         say(Redactor().redact(str(error)))  # it quotes a wrong value, and that may be a key that missed its variable

@@ -34,6 +34,7 @@ from openai_gateway_mcp.features.transcript import Transcript
 from openai_gateway_mcp.keys import app as keys_app
 from openai_gateway_mcp.serve import INTERRUPTED, say, serve
 from openai_gateway_mcp.transports.descriptors import claim
+from openai_gateway_mcp.transports.signals import Hangup
 
 STDIN_PATIENCE = 1.0  # seconds; what feeds a pipe was started together with us
 
@@ -125,7 +126,10 @@ def root(*, context: typer.Context, version: _Version = False, flags: dict[str, 
     del version  # its callback has answered
     if context.invoked_subcommand is not None:
         return None
-    return serve(read(flags), claim())
+    hangup = Hangup()
+    hangup.watch()
+    reread = functools.partial(read, flags)
+    return serve(reread(), claim(), reread, hangup)
 
 
 @app.command("chat")

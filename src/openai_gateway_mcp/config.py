@@ -82,6 +82,14 @@ SETTINGS: tuple[Setting, ...] = (
         help="As --embedded, with the providers and models of this TOML file.",
     ),
     Setting(
+        name="watch",
+        variable=None,
+        flag="--watch",
+        sort=Sort.SWITCH,
+        default="",
+        help="Reload when the configuration file, or a key or certificate file it names, changes; SIGHUP always does.",
+    ),
+    Setting(
         name="default_model",
         variable="DEFAULT_MODEL",
         flag="--default-model",
@@ -194,6 +202,8 @@ class Settings:
     max_in_flight: int
     drain: float
     log_level: str
+    watch: bool = False
+    config_file: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -222,7 +232,9 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
         max_in_flight=int(said.number("max_in_flight")),
         drain=said.number("drain"),
         log_level=said.level(),
-        warnings=gateway.warnings,
+        watch="watch" in flags,
+        config_file=said.text("config") if "config" in flags else None,
+        warnings=(*gateway.warnings, *_nothing_to_watch(gateway, flags)),
     )
 
 
@@ -242,6 +254,12 @@ def _gateway(said: _Said) -> GatewaySettings:
         raise ConfigError(f"--gateway-url and {other} exclude each other; give one of them.")
     path = said.text("config") if "config" in flags else None
     return gateway_config.embedded(environ, config_path=path, overrides=overrides)
+
+
+def _nothing_to_watch(gateway: GatewaySettings, flags: Flags) -> tuple[str, ...]:
+    if "watch" not in flags or gateway.files:
+        return ()
+    return ("--watch has nothing to watch: there is neither a --config nor a variable that names a key file.",)
 
 
 class _Said:

@@ -6,8 +6,10 @@ import functools
 import gc
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import trio
 
 from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
@@ -16,9 +18,11 @@ from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Level, Remark
+from openai_gateway_mcp.reload import Reloading
 from openai_gateway_mcp.transports import stdio
 from openai_gateway_mcp.transports.descriptors import Kind, Wire
 from openai_gateway_mcp.transports.session import run_session
+from openai_gateway_mcp.transports.signals import Hangup
 from openai_gateway_mcp.transports.streams import Stream
 
 INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
@@ -31,15 +35,21 @@ _LEVELS: Final[Mapping[Level, int]] = {
 }
 
 
-def serve(settings: Settings, wire: Wire) -> int:
-    """Serve one client over the claimed descriptors until it leaves; the exit code."""
+def serve(settings: Settings, wire: Wire, reread: Callable[[], Settings], hangup: Hangup) -> int:
+    """Serve one client over the claimed descriptors until it leaves; the exit code.
+
+    `reread` reads the settings again, for a reload; `hangup` knows whether one was asked for already.
+    """
     redactor = Redactor(settings.features.gateway.secrets)
     set_up(settings.log_level, redactor)
     for warning in settings.warnings:
         _LOG.warning("%s", warning)
     if wire.receive.kind is Kind.TERMINAL:
         say("waiting for an MCP client's messages on this terminal, which echoes nothing; --help tells of the rest")
-    return stdio.run(wire, functools.partial(_converse, settings, redactor, wire), say=say)
+    converse = functools.partial(
+        _converse, settings=settings, redactor=redactor, wire=wire, reread=reread, hangup=hangup
+    )
+    return stdio.run(wire, converse, say=say)
 
 
 def say(text: str) -> None:
@@ -53,13 +63,25 @@ def say(text: str) -> None:
         pass
 
 
-async def _converse(settings: Settings, redactor: Redactor, wire: Wire, stream: Stream) -> None:
+async def _converse(
+    stream: Stream,
+    *,
+    settings: Settings,
+    redactor: Redactor,
+    wire: Wire,
+    reread: Callable[[], Settings],
+    hangup: Hangup,
+) -> None:
     connection = Connection(
         describe(settings.features),
         max_message_bytes=settings.max_message_bytes,
         max_in_flight=settings.max_in_flight,
     )
-    async with open_door(settings.features.gateway, redactor=redactor) as door:
+    async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
+        reloading = Reloading(settings, reread, door, redactor=redactor)
+        beside.start_soon(reloading.on_hangup, hangup)
+        if settings.watch:
+            beside.start_soon(reloading.on_change)
         await run_session(
             stream,
             connection,
@@ -69,6 +91,7 @@ async def _converse(settings: Settings, redactor: Redactor, wire: Wire, stream: 
             finish_all=wire.receive.kind is Kind.FILE,
             after_first_answer=functools.partial(_get_ready, door),
         )
+        beside.cancel_scope.cancel()
 
 
 async def _get_ready(door: Door) -> None:

@@ -15,6 +15,7 @@ from openai_gateway_mcp.features.door import Door, open_door
 from tests.features.scripted import REMOTE, Upstream, lists, settings_of
 
 SETTINGS = settings_of({}).gateway
+OTHERS = settings_of(REMOTE).gateway
 
 
 class Opening:
@@ -118,3 +119,27 @@ async def test_warming_up_opens_nothing_and_may_be_done_twice(autojump_clock: Mo
         assert opening.opened == 0
         await door.gateway()
     assert (opening.opened, opening.closed) == (1, 1)
+
+
+async def test_a_reload_before_anything_was_opened_changes_what_will_be(autojump_clock: MockClock) -> None:
+    opening = Opening()
+    async with open_door(SETTINGS, opener=opening) as door:
+        await door.reload(OTHERS)
+        assert opening.opened == 0
+        assert (await door.gateway()).settings is OTHERS
+
+
+async def test_a_reload_while_it_opens_is_not_lost(autojump_clock: MockClock) -> None:
+    async with open_door(SETTINGS, opener=Opening()) as door, trio.open_nursery() as nursery:
+        nursery.start_soon(door.gateway)
+        await trio.sleep(1)
+        await door.reload(OTHERS)
+        assert (await door.gateway()).settings is OTHERS
+
+
+async def test_a_reload_of_an_open_gateway_is_what_the_next_caller_sees(autojump_clock: MockClock) -> None:
+    async with open_door(SETTINGS, opener=Opening()) as door:
+        gateway = await door.gateway()
+        await door.reload(OTHERS)
+        assert (await door.gateway()) is gateway
+        assert (gateway.settings, door.settings) == (OTHERS, OTHERS)

@@ -180,6 +180,7 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f'{ROW}prefill = "x"\n', 6, "true, false or one of message, continue_final_message, prefix"),
         (f'{ROW}fallbacks = "m"\n', 6, "a list of texts"),
         (f'{ROW}fallbacks = ["n"]\n', 6, "falls back to 'n', which no [[models]] row serves"),
+        (f'{ROW}\ncontext_fallbacks = ["n"]\n', 7, "context_fallbacks: model 'm' falls back to 'n', which no"),
         (f"{ROW}price = {{ input = 1 }}\n", 6, "a price needs `input` and `output`"),
         (f"{ROW}first_byte = 100000\n", 6, "at most 86400"),
         (f"{ROW}[timeouts]\nidle = 0\n", 7, "more than 0"),
@@ -228,17 +229,22 @@ def test_a_fault_names_the_key_its_line_and_what_is_allowed(tmp_path: Path, text
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[providers\n", "is no TOML: "),
-        (f'a = 1\na = "{CANARY}"\n', "is no TOML: Cannot overwrite a value (at line 2"),
+        ("[providers\n", "line 1, column 11: this is no TOML: Expected"),
+        ("a = [1,\n2,", "line 2, at the end: this is no TOML: "),
+        (f'{OPENAI}[providers.p]\nkind = "echo"\n', "line 3, column 13: this is no TOML: this table is there already."),
+        ("a = { b = 1, b = 2 }\n", "line 1, column 19: this is no TOML: this key is there already."),
+        ("a = { b = 1 }\na.c = 2\n", "line 2, column 8: this is no TOML: this table is closed"),
+        (f'a = 1\na = "{CANARY}"\n', "line 2, column 37: this is no TOML: this key is there already."),
         (f'api_key = "{CANARY}\n', "is no TOML: "),
         (f'{CANARY} = "\n', "is no TOML: "),
+        (f"a = {'[' * 100_000}", "gateway.toml is no usable TOML: its lists or tables are nested too deep."),
+        (f"a = {'9' * 5_000}", "gateway.toml is no usable TOML: it holds a number with too many digits."),
     ],
 )
 def test_what_is_no_toml_is_told_without_quoting_it(tmp_path: Path, text: str, said: str) -> None:
     message = fault(tmp_path, text)
 
     assert said in message
-    assert "line" in message
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -246,6 +252,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         config.load({}, config_path=str(tmp_path / "none.toml"))
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         config.load({}, config_path=str(tmp_path))
+    with pytest.raises(ConfigError, match="cannot be read: Could not determine home"):
+        config.load({}, config_path="~nobody-of-this-name/x.toml")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/key", "a\\u0000b"])
+def test_a_path_that_is_none_is_a_fault_and_no_crash(tmp_path: Path, path: str) -> None:
+    assert "which cannot be read" in fault(tmp_path, f'{OPENAI}api_key = {{ file = "{path}" }}\n')
+    assert "which is no file" in fault(tmp_path, f'{OPENAI}ca_bundle = "{path}"\n')
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -337,6 +351,18 @@ def test_a_file_without_models_says_what_it_lacks(tmp_path: Path) -> None:
 
 def test_an_empty_file_says_what_it_lacks(tmp_path: Path) -> None:
     assert "has no [[models]]" in load(tmp_path, "").table.missing
+
+
+def test_a_target_that_a_group_has_twice_is_told(tmp_path: Path) -> None:
+    settings = load(tmp_path, ROW + ROW.removeprefix(ECHO))
+
+    (warning,) = settings.warnings
+    assert "line 6: the model 'm' has the target p/m already, from line 3" in warning
+
+
+def test_fallbacks_may_go_in_a_circle(tmp_path: Path) -> None:
+    text = f'{ROW}fallbacks = ["n"]\n[[models]]\nname = "n"\nprovider = "p"\nfallbacks = ["m"]\n'
+    assert load(tmp_path, text).warnings == ()
 
 
 def test_fallbacks_may_be_served_by_a_wildcard(tmp_path: Path) -> None:

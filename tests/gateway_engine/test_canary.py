@@ -163,4 +163,4 @@ def test_a_gateway_made_by_hand_still_knows_its_keys() -> None:
     made = attrs.evolve(planted(), secrets=())
     gateway = Gateway(made, None, lambda: 0.0)  # type: ignore[arg-type]  # nothing is sent
 
-    assert CANARY not in gateway._router.redactor.redact(f"x {CANARY} y")
+    assert CANARY not in gateway._current.router.redactor.redact(f"x {CANARY} y")

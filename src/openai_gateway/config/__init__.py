@@ -14,6 +14,7 @@ from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url
 from openai_gateway.config.environment import key_directory, log_level, read_secret
 from openai_gateway.config.providers import from_environment, openai_provider, provider_secrets
+from openai_gateway.config.sources import files_of_environment, marks
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
 from openai_gateway.routing.settings import Cache, Retries, Settings, Timeouts
@@ -53,6 +54,7 @@ def load(environ: Mapping[str, str], *, config_path: str | None = None, override
         breakers=content.breakers,
         cache=content.cache,
         secrets=content.secrets,
+        files=content.files,
         warnings=[*content.warnings, *_warnings_about(content.providers.values(), already=content.warnings)],
     )
 
@@ -77,6 +79,7 @@ def remote(environ: Mapping[str, str], *, url: str | None = None, overrides: Ove
     raw = url or environment.text(environ, "GATEWAY_URL")
     if raw is None:
         return _settings(environ, overrides or Overrides(), RouteTable(missing=_NO_GATEWAY))
+    files = marks(files_of_environment(environ))
     insecure = environment.switch(environ, "ALLOW_INSECURE")
     gateway = openai_provider(
         environ,
@@ -89,7 +92,7 @@ def remote(environ: Mapping[str, str], *, url: str | None = None, overrides: Ove
         key_source=environment.key_file(environ, "GATEWAY_API_KEY"),
     )
     table = RouteTable(providers={gateway.name: gateway}, rows=(ModelRow(name="*", provider=gateway.name, model="*"),))
-    return _settings(environ, overrides or Overrides(), table, secrets=provider_secrets(gateway))
+    return _settings(environ, overrides or Overrides(), table, secrets=provider_secrets(gateway), files=files)
 
 
 _NO_GATEWAY: Final = (
@@ -99,12 +102,14 @@ _NO_GATEWAY: Final = (
 
 
 def _of_environment(environ: Mapping[str, str], overrides: Overrides) -> Settings:
+    files = marks(files_of_environment(environ))
     found = from_environment(environ)
     return _settings(
         environ,
         overrides,
         RouteTable(providers=found.providers, rows=found.rows),
         secrets=[secret for provider in found.providers.values() for secret in provider_secrets(provider)],
+        files=files,
         warnings=_warnings_about(found.providers.values()),
     )
 
@@ -123,21 +128,36 @@ def _settings(
     breakers: Breaking | None = None,
     cache: Cache | None = None,
     secrets: Sequence[Secret] = (),
+    files: Mapping[str, str | None] | None = None,
     warnings: Sequence[str] = (),
 ) -> Settings:
     """The precedence, in one place: flag, then environment, then file, then the default of the value itself."""
     model = overrides.default_model or environment.text(environ, "DEFAULT_MODEL")
     default_model: dict[str, Any] = {} if model is None else {"default_model": model, "default_model_is_set": True}
     return Settings(
-        table=table,
+        table=_with_certificates(table, files or {}),
         timeouts=Timeouts(**{**(timeouts or {}), **_timeout(environ, overrides)}),
         retries=Retries(**{**(retries or {}), **_max_retries(environ, overrides)}),
         breakers=breakers or Breaking(),
         cache=cache or Cache(),
         **default_model,
         secrets=tuple(secrets),
+        files=files or {},
         warnings=tuple(warnings),
     )
+
+
+def _with_certificates(table: RouteTable, files: Mapping[str, str | None]) -> RouteTable:
+    """The table whose providers say which version of their certificate files it was made with."""
+    versions = {
+        name: " ".join(filter(None, (files.get(path or "") for path in (provider.ca_bundle, provider.client_cert))))
+        for name, provider in table.providers.items()
+    }
+    providers = {
+        name: attrs.evolve(provider, certificates=versions[name]) if versions[name] else provider
+        for name, provider in table.providers.items()
+    }
+    return attrs.evolve(table, providers=providers)
 
 
 def _timeout(environ: Mapping[str, str], overrides: Overrides) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,9 +21,10 @@ from openai_gateway.config.providers import (
     not_built,
     provider_secrets,
 )
+from openai_gateway.config.sources import files_of_content, files_of_environment, marks
 from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
-from openai_gateway.keystore.files import refuse_if_others_can_read
+from openai_gateway.keystore.files import NO_PATH, reason, refuse_if_others_can_read
 from openai_gateway.keystore.usable import is_header_value, usable_key
 from openai_gateway.routing.dialects import KINDS, PLANNED
 from openai_gateway.routing.health import Breaking
@@ -40,7 +42,7 @@ _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
 _CACHE_KEYS: Final = tuple(attrs.fields_dict(Cache))
 _LEAST_CACHE: Final = 2**20  # bytes; less holds hardly an answer
-_NO_KEYS: Final = {"name", "missing", "url_set_by", "key_set_by", "key_source"}
+_NO_KEYS: Final = {"name", "missing", "certificates", "url_set_by", "key_set_by", "key_source"}
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
@@ -58,19 +60,44 @@ class FileContent:
     breakers: Breaking = attrs.field(factory=Breaking)
     cache: Cache = attrs.field(factory=Cache)
     secrets: list[Secret] = attrs.field(factory=list)
+    files: dict[str, str | None] = attrs.field(factory=dict)
     warnings: list[str] = attrs.field(factory=list)
 
 
 def read_file(path: str, environ: Mapping[str, str]) -> FileContent:
     """Read and check the whole file. Raises ConfigError, with the line where there is one."""
+    files = marks([path])
     text, mode = _read(path)
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no TOML: {_without_quotes(str(error))}.") from None
+    content = parsed(text, path)
+    files |= marks([*files_of_content(content, environ), *files_of_environment(environ)])
     document = Document(name=path, lines=lines_of(text))
     reader = _Reader(top=Table(document=document, path=(), content=content), environ=environ, mode=mode)
-    return reader.read()
+    result = reader.read()
+    result.files = files
+    return result
+
+
+def key_sources(path: str) -> dict[str, Any]:
+    """What stands behind each provider's `api_key`, by the provider's name; a literal key is left out.
+
+    Of a file that was read before: nothing is checked here.
+    """
+    providers = parsed(_read(path)[0], path).get("providers", {})
+    keys = {name: provider.get("api_key") for name, provider in providers.items()}
+    return {name: source for name, source in keys.items() if isinstance(source, dict)}
+
+
+def parsed(text: str, path: str) -> dict[str, Any]:
+    """The TOML in `text`. Raises ConfigError, which quotes nothing of it."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = _syntax_error(str(error), text, path)
+    except RecursionError:
+        message = f"{path} is no usable TOML: its lists or tables are nested too deep."
+    except ValueError:  # Python's limit for the digits of an integer
+        message = f"{path} is no usable TOML: it holds a number with too many digits."
+    raise ConfigError(message)
 
 
 def _read(path: str) -> tuple[str, int]:
@@ -78,8 +105,8 @@ def _read(path: str) -> tuple[str, int]:
         with Path(path).expanduser().open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"The configuration file {path!r} cannot be read: {error.strerror}.") from None
+    except (OSError, *NO_PATH) as error:
+        raise ConfigError(f"The configuration file {path!r} cannot be read: {reason(error)}.") from None
     if len(raw) > _MAX_FILE_BYTES:
         raise ConfigError(f"The configuration file {path!r} is larger than {_MAX_FILE_BYTES >> 20} MiB.")
     try:
@@ -89,10 +116,25 @@ def _read(path: str) -> tuple[str, int]:
     raise ConfigError(f"The configuration file {path!r} is not UTF-8 at byte {where}.")
 
 
-def _without_quotes(message: str) -> str:
-    """tomllib's message cut before anything it quotes from the file, which may be a key; the place stays."""
-    what, _, place = message.rpartition(" (at ")
-    return f"{what.split(':')[0].split(chr(39))[0].rstrip()} (at {place}" if place else "it cannot be read"
+_PLACE: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+
+# How tomllib begins what it says in other words than a reader of the file would.
+_TWICE: Final = (
+    ("Cannot declare", "this table is there already"),
+    ("Cannot overwrite", "this key is there already"),
+    ("Cannot mutate", "this table is closed: it was written whole, or is there already"),
+    ("Duplicate inline table key", "this key is there already"),
+)
+
+
+def _syntax_error(message: str, text: str, path: str) -> str:
+    """tomllib's message, its place first, and cut before anything it quotes from the file, which may be a key."""
+    match = _PLACE.fullmatch(message)
+    what, line, column = match.groups() if match else (message, None, None)
+    words = next((ours for begin, ours in _TWICE if what.startswith(begin)), None)
+    said = words or what.split(":")[0].split("'")[0].rstrip() or "it cannot be read"
+    where = f"line {line}, column {column}" if line else f"line {len(text.splitlines()) or 1}, at the end"
+    return f"{path}, {where}: this is no TOML: {said}."
 
 
 @attrs.define(kw_only=True)
@@ -107,6 +149,7 @@ class _Reader:
         self._providers()
         self.result.rows = tuple(self._row(table) for table in self.top.tables("models"))
         self._fallbacks()
+        self._twins()
         self._timeouts()
         self._retries()
         self._breakers()
@@ -177,9 +220,10 @@ class _Reader:
 
     def _existing(self, table: Table, key: str) -> str | None:
         name = table.text(key)
-        if name is not None and not Path(name).expanduser().is_file():
+        path = None if name is None else os.path.expanduser(name)  # noqa: PTH111 - Path's raises for an unknown user
+        if path is not None and not os.path.isfile(path):  # noqa: PTH113 - the same, for a NUL
             raise table.fault(key, f"{key} in {table.title} names {name!r}, which is no file.")
-        return None if name is None else str(Path(name).expanduser())
+        return path
 
     def _headers(self, table: Table) -> dict[str, str]:
         headers = table.table("headers")
@@ -252,11 +296,25 @@ class _Reader:
 
     def _fallbacks(self) -> None:
         for at, row in enumerate(self.result.rows):
-            for name in row.fallbacks + row.context_fallbacks:
-                if not any(matches(other.name, name) is not None for other in self.result.rows):
-                    hint = did_you_mean(name, [other.name for other in self.result.rows])
-                    message = f"model {row.name!r} falls back to {name!r}, which no [[models]] row serves. {hint}"
-                    raise self.top.document.fault(("models", at, "fallbacks"), message)
+            for key in ("fallbacks", "context_fallbacks"):
+                for name in getattr(row, key):
+                    if not any(matches(other.name, name) is not None for other in self.result.rows):
+                        hint = did_you_mean(name, [other.name for other in self.result.rows])
+                        message = f"model {row.name!r} falls back to {name!r}, which no [[models]] row serves. {hint}"
+                        raise self.top.document.fault(("models", at, key), f"{key}: {message}")
+
+    def _twins(self) -> None:
+        """A call goes to each target once, so of two rows of one group with the same target the later does nothing."""
+        first: dict[tuple[str, str, str], int] = {}
+        for at, row in enumerate(self.result.rows):
+            earlier = first.setdefault((row.name, row.provider, row.model), at)
+            if earlier != at:
+                document = self.top.document
+                line, other = (document.line(("models", index)) for index in (at, earlier))
+                self.result.warnings.append(
+                    f"{document.name}, line {line}: the model {row.name!r} has the target {row.provider}/{row.model}"
+                    f" already, from line {other}; a call goes to each target once."
+                )
 
     def _timeouts(self) -> None:
         table = self.top.table("timeouts")

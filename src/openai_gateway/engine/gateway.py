@@ -1,4 +1,4 @@
-"""The gateway's face: calls, streams and the list of models, over one configuration snapshot."""
+"""The gateway's face: calls, streams and the list of models, each over the configuration snapshot it began with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import SystemRandom
 
+import attrs
 import trio
 
 from openai_gateway.engine.beats import Beats, with_beats
@@ -14,6 +15,7 @@ from openai_gateway.engine.catalogue import Catalogue
 from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.parts import Parts
 from openai_gateway.engine.router import Record, Router, forget
+from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
 from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.routing.calls import Call, Model, Reply
@@ -41,6 +43,15 @@ async def open_gateway(
         yield Gateway(settings, upstream, SystemRandom().random if random is None else random, redactor, record)
 
 
+@attrs.define(eq=False, kw_only=True)
+class _Snapshot:
+    """What one configuration makes, model list and refused credentials included; `calls` run on it."""
+
+    router: Router
+    catalogue: Catalogue
+    calls: int = 0
+
+
 class Gateway:
     """Made by `open_gateway`. Every method may be used by many tasks at once."""
 
@@ -52,25 +63,39 @@ class Gateway:
         redactor: Redactor | None = None,
         record: Record = forget,
     ) -> None:
-        if redactor is None:
-            redactor = Redactor(_secrets(settings))
-        for secret in _secrets(settings):
-            redactor.learn(secret)
-        self.settings = settings
-        self._keys = Keys(redactor)
-        self._router = Router(
-            settings=settings,
-            upstream=upstream,
-            redactor=redactor,
-            keys=self._keys,
-            random=random,
-            record=record,
-        )
-        self._catalogue = Catalogue(router=self._router)
+        # What outlives a reload is held here, and handed to each new Router in _snapshot_of(): what is in use of the
+        # limits goes on counting, and a key that was replaced may still be quoted by a call in flight.
+        self._upstream = upstream
+        self._random = random
+        self._redactor = Redactor() if redactor is None else redactor
+        self._record = record
+        self._store = MemoryStore()
+        self._current = self._snapshot_of(settings)
+        self._leaving: list[_Snapshot] = []
+        """Snapshots that were replaced while calls ran on them."""
+
+    @property
+    def settings(self) -> Settings:
+        """What a call that begins now is served by."""
+        return self._current.router.settings
+
+    async def reload(self, settings: Settings) -> None:
+        """Serve the calls that begin from now on by `settings`; those in flight finish on what they began with.
+
+        The swap is done before anything is awaited. Refused credentials, keys that were read, breakers, learnt repairs,
+        the cache and the model list belong to the old snapshot. Connections are kept where neither their address nor
+        the way there changed; those that nobody needs any more are closed, at the latest with the last call that uses
+        them.
+        """
+        if self._current.calls:
+            self._leaving.append(self._current)
+        self._current = self._snapshot_of(settings)
+        await self._close_unused()
 
     async def call(self, call: Call) -> Reply:
         """The whole answer; the upstream is asked without `stream`. Raises GatewayError."""
-        return await call_or_recall(self._router, call)
+        async with self._in_use() as snapshot:
+            return await call_or_recall(snapshot.router, call)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[Parts]:
@@ -79,11 +104,12 @@ class Gateway:
         Leaving the block closes the connection to the upstream at once. GatewayError is raised from the iteration, and
         from nothing else.
         """
-        parts = Parts(self._router, call)
-        try:
-            yield parts
-        finally:
-            await parts.aclose()
+        async with self._in_use() as snapshot:
+            parts = Parts(snapshot.router, call)
+            try:
+                yield parts
+            finally:
+                await parts.aclose()
 
     @asynccontextmanager
     async def stream_with_beats(self, call: Call, *, every: float = 15.0) -> AsyncIterator[Beats]:
@@ -93,27 +119,61 @@ class Gateway:
 
     async def models(self) -> tuple[Model, ...]:
         """All models that can be asked for, at most 300 s old. Raises GatewayError if no provider answered."""
-        return await self._catalogue.models()
+        async with self._in_use() as snapshot:
+            return await snapshot.catalogue.models()
 
     async def key_of(self, provider: str) -> Secret | None:
         """The key that a call to this provider carries now, read where its source is; None if it has none.
 
         Raises GatewayError where it cannot be read, and KeyError for a name that is not in the table.
         """
+        router = self._current.router
         try:
-            return (await self._keys.with_key(self.settings.table.providers[provider])).api_key
+            return (await router.keys.with_key(router.settings.table.providers[provider])).api_key
         except ConfigError as error:
-            message = self._router.redactor.redact(str(error))
+            message = self._redactor.redact(str(error))
         raise GatewayError(kind=Kind.CONFIGURATION, message=message)
 
     def known_models(self) -> tuple[Model, ...] | None:
         """The list as last fetched, without any network; None before the first."""
-        return self._catalogue.known()
+        return self._current.catalogue.known()
+
+    def _snapshot_of(self, settings: Settings) -> _Snapshot:
+        for secret in _secrets(settings):
+            self._redactor.learn(secret)
+        router = Router(
+            settings=settings,
+            upstream=self._upstream,
+            redactor=self._redactor,
+            keys=Keys(self._redactor),
+            random=self._random,
+            record=self._record,
+            store=self._store,
+        )
+        return _Snapshot(router=router, catalogue=Catalogue(router=router))
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[_Snapshot]:
+        """The current snapshot, whose connections stay open for as long as the block runs."""
+        snapshot = self._current
+        snapshot.calls += 1
+        try:
+            yield snapshot
+        finally:
+            snapshot.calls -= 1
+            if not snapshot.calls and snapshot in self._leaving:
+                self._leaving.remove(snapshot)
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                    await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        tables = [snapshot.router.settings.table for snapshot in (self._current, *self._leaving)]
+        await self._upstream.keep_only(provider for table in tables for provider in table.providers.values())
 
     def health(self) -> Mapping[str, BreakerState]:
         """What is thought of each target that a row names, by the target's name; wildcard rows name none."""
         names = (f"{row.provider}/{row.model}" for row in self.settings.table.rows if "*" not in row.model)
-        return self._router.health.states(names, trio.current_time())
+        return self._current.router.health.states(names, trio.current_time())
 
 
 def _secrets(settings: Settings) -> tuple[Secret, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import httpx
@@ -69,7 +70,7 @@ class Upstream:
 
     def __init__(self, transport: Transport | None = None) -> None:
         self._given = transport
-        self._own: dict[str, Transport] = {}
+        self._own: dict[_Way, Transport] = {}
 
     async def open(
         self,
@@ -94,18 +95,48 @@ class Upstream:
         # On clocks that begin anew: the time that the dead connection took must not count as connecting.
         return await _send(transport, request, attrs.evolve(clocks), fresh=True)
 
+    async def keep_only(self, providers: Iterable[Provider]) -> None:
+        """Close the connections that none of these providers would use; nor may any exchange that is still open."""
+        wanted = {_way(provider) for provider in providers}
+        await self._close([way for way in self._own if way not in wanted])
+
     async def aclose(self) -> None:
-        """Close all connections. Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
+        """Close all connections."""
+        await self._close(list(self._own))
+
+    async def _close(self, ways: Iterable[_Way]) -> None:
+        """Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
+        unused = [self._own.pop(way) for way in ways]
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-            for transport in self._own.values():
+            for transport in unused:
                 await transport.aclose()
 
     def _transport(self, provider: Provider) -> Transport:
         if self._given is not None:
             return self._given
-        if provider.name not in self._own:
-            self._own[provider.name] = _network_transport(provider)
-        return self._own[provider.name]
+        way = _way(provider)
+        if way not in self._own:
+            self._own[way] = _network_transport(provider)
+        return self._own[way]
+
+
+_Way = tuple[str | None, ...]
+
+
+def _way(provider: Provider) -> _Way:
+    """What decides whether a provider can go on using its connections after a reload; no key is part of it."""
+    url = urlsplit(provider.base_url)
+    return (
+        provider.name,
+        url.scheme,
+        url.netloc,
+        provider.proxy,
+        provider.ca_bundle,
+        provider.client_cert,
+        provider.certificates,
+        provider.transport,
+        str(provider.http2),
+    )
 
 
 def _network_transport(provider: Provider) -> Transport:

@@ -17,6 +17,8 @@ from openai_gateway.secret import Secret
 _SETTLED: Final = 2 * 10**9
 """Nanoseconds after which a file's time tells two contents apart; FAT's clock has the coarsest ticks in use, 2 s."""
 
+NO_PATH: Final = (RuntimeError, ValueError)  # pathlib's: of a user who is not there (~user), of a NUL
+
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 
 
@@ -44,7 +46,7 @@ def read_secret_file(path: str, *, name: str, said_by: str) -> Secret:
             mode = os.fstat(file.fileno()).st_mode  # of the file that is open: no time between the look and the read
             refuse_if_others_can_read(mode, path, said_by)
             content = file.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
+    except (OSError, *NO_PATH) as error:
         raise _unreadable(path, said_by, error) from None
     return Secret(key_in(content, f"The file {path!r} of {said_by}"), name=name)
 
@@ -57,7 +59,7 @@ def read_again(path: str, last: Found | None, *, name: str, said_by: str) -> Fou
     """
     try:
         status = Path(path).expanduser().stat()
-    except OSError as error:
+    except (OSError, *NO_PATH) as error:
         raise _unreadable(path, said_by, error) from None
     mark = Mark(status.st_mtime_ns, status.st_size, status.st_ino)
     if last is not None and (mark == last.mark or not stat.S_ISREG(status.st_mode)):
@@ -67,8 +69,13 @@ def read_again(path: str, last: Found | None, *, name: str, said_by: str) -> Fou
     return Found(secret, mark if time.time_ns() - mark.changed > _SETTLED else None)
 
 
-def _unreadable(path: str, said_by: str, error: OSError) -> ConfigError:
-    return ConfigError(f"{said_by} names {path!r}, which cannot be read: {error.strerror}.")
+def _unreadable(path: str, said_by: str, error: Exception) -> ConfigError:
+    return ConfigError(f"{said_by} names {path!r}, which cannot be read: {reason(error)}.")
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read, in the system's words where they are its."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def refuse_if_others_can_read(mode: int, path: str, said_by: str) -> None:

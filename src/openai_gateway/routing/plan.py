@@ -31,6 +31,8 @@ class Provider:
     person changes for another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing.
     `transport` is one of TRANSPORTS; None for the one that can do what is asked. `ca_bundle` may be SYSTEM_STORE.
     `api_key` is the key as far as it is known; `key_source` says where it is read (again) when a call needs it.
+    `certificates` says which version of the files `ca_bundle` and `client_cert` was there when the configuration was
+    read: another one wants new connections.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Provider:
     proxy: str | None = attrs.field(default=None, repr=False)  # it may hold a password
     ca_bundle: str | None = None
     client_cert: str | None = None
+    certificates: str = ""
     allow_insecure: bool = False
     transport: str | None = None
     http2: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from openai_gateway.routing.health import Breaking
@@ -38,7 +40,11 @@ class Cache:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """One immutable snapshot. `secrets` are all that the redactor strikes out; `warnings` are for the log at start."""
+    """One immutable snapshot. `secrets` are all that the redactor strikes out; `warnings` are for the log at start.
+
+    `files` are those it was read from, keys and certificates included, each with a mark of the version that was there
+    (None: there was no such file).
+    """
 
     table: RouteTable
     timeouts: Timeouts = attrs.field(factory=Timeouts)
@@ -49,3 +55,4 @@ class Settings:
     default_model_is_set: bool = False
     secrets: tuple[Secret, ...] = ()
     warnings: tuple[str, ...] = ()
+    files: Mapping[str, str | None] = attrs.field(factory=dict, eq=False)

@@ -32,7 +32,7 @@ class Door:
 
     def __init__(self, settings: GatewaySettings, nursery: trio.Nursery, *, opener: Opener | None = None) -> None:
         """`nursery` owns the task that holds the gateway open."""
-        self.settings = settings
+        self.settings = settings  # what a call that begins now is served by; reload() puts others in their place
         self._nursery = nursery
         self._open = opener or _open_gateway
         self._opening: trio.Event | None = None
@@ -48,6 +48,12 @@ class Door:
         if self._gateway is None or self._failure is not None:
             raise RuntimeError("the gateway is not open") from self._failure
         return self._gateway
+
+    async def reload(self, settings: GatewaySettings) -> None:
+        """Serve the calls that begin from now on by `settings`; those in flight finish on what they began with."""
+        self.settings = settings
+        if self._gateway is not None:
+            await self._gateway.reload(settings)
 
     async def warm_up(self) -> None:
         """Load what the first call needs, in a thread, so that no message waits for it. Harmless to call twice."""
@@ -76,7 +82,12 @@ class Door:
     async def _hold(self, opened: trio.Event) -> None:
         try:
             await self.warm_up()
-            async with self._open(self.settings) as self._gateway:
+            settings = self.settings
+            async with self._open(settings) as gateway:
+                while settings is not self.settings:  # they were replaced while it opened
+                    settings = self.settings
+                    await gateway.reload(settings)
+                self._gateway = gateway
                 opened.set()
                 await trio.sleep_forever()
         except Exception as error:  # noqa: BLE001 - the top of a task: its callers are told, the server goes on

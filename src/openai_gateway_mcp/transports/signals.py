@@ -1,5 +1,7 @@
 """SIGINT and SIGTERM: the first asks the process to leave, the second ends it; neither leaves a traceback.
 
+SIGHUP asks for a reload and ends nothing.
+
 Imports nothing heavy, so that a command can call `exit_at_once` before its other imports: Ctrl-C during these is not
 rare, and a process that is PID 1 has no default handler for SIGTERM.
 """
@@ -11,9 +13,11 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+HANGUP: Final[int | None] = getattr(signal, "SIGHUP", None)
+"""Windows has no such signal."""
 
 # Seconds from the first signal until the process ends in any case, whatever a library is stuck in.
 PATIENCE: Final = 0.8
@@ -28,6 +32,30 @@ def exit_at_once() -> None:
     """Until somebody watches, a signal ends the process: there is nothing to lose yet."""
     for signum in SIGNALS:
         signal.signal(signum, lambda received, _: os._exit(exit_code(received)))
+
+
+class Hangup:
+    """Remembers a SIGHUP that comes before anybody can act on it; by default it would end the process.
+
+    Where a terminal is closed it comes too: then the end of the input ends the server.
+    """
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._before: Any = None
+
+    def watch(self) -> None:
+        """Take the signal over. Main thread only."""
+        if HANGUP is not None:
+            self._before = signal.signal(HANGUP, self._on_signal)
+
+    def release(self) -> None:
+        """Give it back, for a command that serves nobody: a closed terminal ends that, unless nohup says otherwise."""
+        if HANGUP is not None:
+            signal.signal(HANGUP, self._before)
+
+    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
+        self.has_come = True
 
 
 def leave(code: int) -> NoReturn:
