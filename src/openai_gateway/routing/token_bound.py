@@ -12,10 +12,11 @@ DEFAULT_OUTPUT: Final = 4096
 """Tokens of an answer where neither the caller nor the model's row bounds it. Some models write more: that is charged
 when it is known."""
 IMAGE: Final = 5000
-"""Tokens of one image: OpenAI's patch models take at most 3,779, Anthropic's 4,784 at their highest resolution."""
+"""Tokens of one image. An allowance, no bound: OpenAI's models by patches take up to 3,779 (1,536 of 2.46), gpt-4o-mini
+and Qwen-VL may take several times this. What they took beyond it is charged when it is known."""
 
 _TEMPLATE: Final = 256  # what a chat template adds of its own: roles, a default system prompt
-_TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents up to 530
+_TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents several hundred
 _MOST: Final = 2**53  # a store in another language may hold numbers as doubles
 _CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _SAMPLES: Final = ("n", "best_of")
@@ -27,18 +28,22 @@ _NUMBER: Final = 24  # characters that the longest float takes
 def token_bound(call: Call, max_output: int | None = None) -> int:
     """An upper bound of all tokens of the call. `max_output` is the model row's; the caller's own cap goes before it.
 
-    The prompt is at most its bytes in UTF-8, as a token stands for one byte at least; an image has its own allowance.
     Raises GatewayError for a body that is nested without end.
     """
-    body = call.body
+    return min(prompt_bound(call) + _output(call, max_output), _MOST)
+
+
+def prompt_bound(call: Call) -> int:
+    """The prompt is at most its bytes in UTF-8, as a token stands for one byte at least; an image has an allowance.
+
+    With the bytes of what came it bounds an answer that broke off before it told its usage. Raises as `token_bound`.
+    """
     try:
-        prompt = _TEMPLATE + _bytes(body)
+        prompt = _TEMPLATE + _bytes(call.body)
     except RecursionError:
         message = "The request is nested too deep."
         raise GatewayError(kind=Kind.INVALID_REQUEST, message=message) from None
-    if body.get("tools") or body.get("functions"):
-        prompt += _TOOLS
-    return min(prompt + _output(call, max_output), _MOST)
+    return prompt + _TOOLS if call.body.get("tools") or call.body.get("functions") else prompt
 
 
 def _output(call: Call, max_output: int | None) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
-from openai_gateway.routing.token_bound import DEFAULT_OUTPUT, IMAGE, token_bound
+from openai_gateway.routing.token_bound import DEFAULT_OUTPUT, IMAGE, prompt_bound, token_bound
 
 
 def bound(endpoint: str = "chat/completions", max_output: int | None = None, **body: Any) -> int:
@@ -20,7 +20,7 @@ def bound(endpoint: str = "chat/completions", max_output: int | None = None, **b
 
 def of_prompt(**body: Any) -> int:
     """What the prompt alone comes to."""
-    return bound(**body, max_output=0)
+    return prompt_bound(Call(model="m", body=body))
 
 
 @pytest.mark.parametrize(
