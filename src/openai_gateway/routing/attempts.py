@@ -176,11 +176,21 @@ Step = Try | Wait | Fail
 
 
 @attrs.frozen(kw_only=True)
+class Standing:
+    """A target that had no place free when it was tried, and how far the call had come with it."""
+
+    target: Target
+    retries: int
+    changes: tuple[Repair, ...]
+
+
+@attrs.frozen(kw_only=True)
 class State:
     """One call on its way. Times are seconds on the clock of `Call.deadline`. `targets[0]` is the current one.
 
     `errors` holds the last word of each target that failed, by its name, in the order in which they were tried. `busy`
-    are targets that had no place free when they were tried, `renewed` the names of those whose key was read again.
+    are targets that had no place free when they were tried, `refused` those that refused their credential, `renewed`
+    the names of those whose key was read again.
     """
 
     call: Call
@@ -194,15 +204,20 @@ class State:
     retries: int = 0
     repairs: int = 0
     tried: frozenset[str] = frozenset()
-    rejected: tuple[str, ...] = ()
+    refused: tuple[Target, ...] = ()
     renewed: frozenset[str] = frozenset()
-    busy: tuple[Target, ...] = ()
+    busy: tuple[Standing, ...] = ()
     in_line: bool = False
     changes: tuple[Repair, ...] = ()
     warnings: tuple[str, ...] = ()
     restart: str | None = None
     continues: str = ""
     errors: Mapping[str, GatewayError] = attrs.field(factory=dict)
+
+    @property
+    def rejected(self) -> tuple[str, ...]:
+        """The names of the providers that refused their credential."""
+        return tuple(target.provider.name for target in self.refused)
 
 
 def begin(
@@ -274,7 +289,8 @@ def _pass_by(state: State, failure: Failure, now: float) -> tuple[State, Step]:
     """A limit of ours forbids this target for now: it was not asked, so that was no attempt."""
     state = attrs.evolve(state, attempts=state.attempts - 1)
     if failure.cause is Cause.BUSY and not state.in_line:
-        state = attrs.evolve(state, busy=(*state.busy, state.targets[0]))
+        standing = Standing(target=state.targets[0], retries=state.retries, changes=state.changes)
+        state = attrs.evolve(state, busy=(*state.busy, standing))
     return _move_on(state, Next.ANY, failure, now)
 
 
@@ -351,24 +367,35 @@ def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[
     if onward is Next.NONE:
         rest = ()
     if onward is Next.OTHER_CREDENTIAL:
-        state = attrs.evolve(state, rejected=(*state.rejected, current.provider.name))
-        rest = tuple(target for target in rest if not _same_credential(target, current))
+        state = attrs.evolve(state, refused=(*state.refused, current))
     if onward is Next.LARGER_CONTEXT:
         rest = state.larger.get(current.name, ())
     rest = tuple(target for target in rest if target.name not in state.tried and _can_serve(state, target))
     if rest:
         return _try(_arrived(attrs.evolve(state, targets=rest, in_line=False)), now)
-    if state.busy and onward in _TO_ALL:
-        first, *others = state.busy
-        return _try(_arrived(attrs.evolve(state, targets=(first,), busy=tuple(others), in_line=True)), now)
+    standing = [one for one in state.busy if _can_serve(state, one.target)]
+    if standing and onward in _TO_ALL:
+        return _try(_in_line(state, *standing), now)
     return state, Fail(error=_last_word(state, onward, failure))
 
 
 _TO_ALL: Final = frozenset({Next.ANY, Next.OTHER_CREDENTIAL})
 
 
+def _in_line(state: State, first: Standing, *others: Standing) -> State:
+    """The first that had no place free is tried again, from where the call stood with it."""
+    return attrs.evolve(
+        state, targets=(first.target,), busy=others, in_line=True, retries=first.retries, changes=first.changes
+    )
+
+
 def _can_serve(state: State, target: Target) -> bool:
-    """Whether the target can take over: an answer that was begun goes on only where the row says that it can."""
+    """Whether the target can take over: not with a credential that was refused just now, wherever it stands listed.
+
+    And an answer that was begun goes on only where the row says that it can.
+    """
+    if any(_same_credential(target, other) for other in state.refused):
+        return False
     return not state.continues or bool(target.row.prefill)
 
 
