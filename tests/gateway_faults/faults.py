@@ -111,6 +111,15 @@ HEAD_AND_THEN_20_S: Final = Answer(stream(20.0, *EVENTS), (_WHOLE_HEAD, 20.0, co
 # --- answers that break ----------------------------------------------------------------------------------------------
 
 CUT_AT_40: Final = Answer(stream(ROLE, *words(0, 40), End.CLOSE), (_WHOLE_HEAD, _HALF, End.CLOSE))
+_MORE: Final = {"prompt_tokens": 1_040, "completion_tokens": 20}
+GOES_ON_FROM_40: Final = Answer(
+    stream(ROLE, *words(40), STOP, event({"choices": [], "usage": _MORE}), DONE), body(completion())
+)
+CUT_AFTER_10_MORE: Final = Answer(stream(ROLE, *words(20, 30), End.CLOSE), (_WHOLE_HEAD, _HALF, End.CLOSE))
+GOES_ON_FROM_30: Final = Answer(
+    stream(ROLE, *words(30), STOP, event({"choices": [], "usage": {**_MORE, "completion_tokens": 30}}), DONE),
+    body(completion()),
+)
 RESET_AT_40: Final = Answer(stream(ROLE, *words(0, 40), 1.0, End.RESET), (_WHOLE_HEAD, _HALF, 1.0, End.RESET))
 CUT_WITHOUT_FRAMING: Final = Answer(
     (_EVENT_STREAM, ROLE, *words(0, 40), End.CLOSE),

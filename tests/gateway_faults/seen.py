@@ -8,7 +8,19 @@ from typing import Any
 import attrs
 import trio
 
-from openai_gateway import Call, Chunk, Finished, Gateway, GatewayError, Kind, Restarted, Served
+from openai_gateway import (
+    Account,
+    Call,
+    Chunk,
+    Finished,
+    Gateway,
+    GatewayError,
+    Kind,
+    Outcome,
+    Restarted,
+    Served,
+    Usage,
+)
 from tests.gateway_faults.upstream import FaultUpstream
 
 
@@ -25,8 +37,9 @@ class Seen:
     """One call, told from both ends.
 
     `asked` are the requests as the upstream met them, "host@seconds" each, "(host)@seconds" for a dial that failed; the
-    waits between attempts stand in it. `took` is in seconds. `usage` (input and output tokens) and `cost` are what was
-    charged, None where nobody knows. Where `kind` is None the call ended well, and then only.
+    waits between attempts stand in it. `took` is in seconds. `usage` is the answer's, input and output tokens, and
+    `charged` that of the whole call with its broken attempts: "1000+60", and "~1000+60" where some is estimated. `cost`
+    is what that comes to in US dollars. Where `kind` is None the call ended well, and then only.
     """
 
     text: str
@@ -35,6 +48,7 @@ class Seen:
     restarted: int = 0
     served: str | None = None
     usage: tuple[int, int] | None = None
+    charged: str = ""
     cost: float | None = None
     warnings: tuple[str, ...] = ()
     kind: Kind | None = None
@@ -52,6 +66,14 @@ class Told:
     served: Served | None = None
     error: GatewayError | None = None
     shown: list[str] = attrs.field(factory=list)
+
+    @property
+    def attempts(self) -> int:
+        """How often an upstream was asked, as the caller is told."""
+        if self.served is not None:
+            return self.served.attempts
+        assert self.error is not None
+        return self.error.attempts
 
     def take(self, part: Chunk | Restarted | Finished) -> None:
         assert self.served is None, "something came after the end"
@@ -92,10 +114,11 @@ async def _listen(gateway: Gateway, call: Call, told: Told) -> None:
             told.take(part)
 
 
-def seen(told: Told, upstream: FaultUpstream) -> Seen:
-    """Both ends in one value. A call that neither ended well nor failed, or did both, is none."""
-    assert (told.served is None) is not (told.error is None), told
+def seen(told: Told, upstream: FaultUpstream, account: Account) -> Seen:
+    """Both ends and the record in one value. A call that neither ended well nor failed, or did both, is none."""
     served, error = told.served, told.error
+    assert (served is None) is not (error is None), told
+    assert account.outcome is (Outcome.FAILED if served is None else Outcome.ANSWERED)
     return Seen(
         text=told.text,
         asked=" ".join(upstream.log),
@@ -103,10 +126,17 @@ def seen(told: Told, upstream: FaultUpstream) -> Seen:
         restarted=told.restarted,
         served=None if served is None else served.target,
         usage=None if served is None or served.usage is None else (served.usage.input, served.usage.output),
-        cost=None if served is None else served.cost,
+        charged=charged(account.usage),
+        cost=None if account.cost is None else round(account.cost, 12),
         warnings=() if served is None else served.warnings,
         kind=None if error is None else error.kind,
         status=None if error is None else error.status,
         code=None if error is None else error.code,
         retry_after=None if error is None else error.retry_after,
     )
+
+
+def charged(usage: Usage | None) -> str:
+    if usage is None:
+        return ""
+    return f"{'~' if usage.estimated else ''}{usage.input}+{usage.output}"

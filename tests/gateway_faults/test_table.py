@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openai_gateway import Call, Gateway, Settings, open_gateway
+from openai_gateway import Account, Call, Gateway, Settings, open_gateway
 from openai_gateway.engine import router
 from openai_gateway.routing.plan import ModelRow, Price, Provider, RouteTable
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 from tests.gateway_faults import faults
 from tests.gateway_faults.faults import KEY, WALL
@@ -36,11 +37,11 @@ def settings(row: Row, addresses: Mapping[str, str] = MEMORY) -> Settings:
     larger = ("l",) if row.larger else ()
     rows = [model_row("m", "one", 1, context_fallbacks=larger), model_row("l", "large", 1)]
     if not row.alone:
-        rows.append(model_row("m", "two", 2))
+        rows.append(model_row("m", "two", 2, prefill=Prefill.MESSAGE if row.prefill else None))
     return Settings(table=RouteTable(providers=providers, rows=tuple(rows)))
 
 
-def model_row(name: str, provider: str, order: int, context_fallbacks: tuple[str, ...] = ()) -> ModelRow:
+def model_row(name: str, provider: str, order: int, **more: Any) -> ModelRow:
     paid, earned = PRICES[provider]
     return ModelRow(
         name=name,
@@ -48,7 +49,7 @@ def model_row(name: str, provider: str, order: int, context_fallbacks: tuple[str
         model=f"m-at-{provider}",
         order=order,
         price=Price(input=paid, output=earned),
-        context_fallbacks=context_fallbacks,
+        **more,
     )
 
 
@@ -76,16 +77,22 @@ def ask(row: Row) -> Call:
     return attrs.evolve(call, deadline=deadline)
 
 
-def check_the_laws(row: Row, told: Told, upstream: FaultUpstream) -> None:
+def steady() -> float:
+    """Chance, without any: no jitter."""
+    return 0.0
+
+
+def check_the_laws(row: Row, told: Told, upstream: FaultUpstream, accounts: Sequence[Account]) -> None:
     """What holds whatever goes wrong."""
     assert upstream.elsewhere == [], "a host of the upstream's choice was dialled"
     assert not any(key in shown for shown in told.shown for key in KEYS.values())
     for asked in upstream.asked:
-        assert f"authorization: Bearer {KEYS[asked.host]}".encode() in asked.head.replace(
-            b"Authorization", b"authorization"
-        )
-    if told.served is not None and row.calls == 1:
-        assert told.served.attempts == len(upstream.log)
+        assert f"authorization: bearer {KEYS[asked.host]}\r\n".encode() in asked.head.lower() + b"\r\n"
+    assert len(accounts) == row.calls
+    if row.calls == 1:
+        hosts_asked = [re.sub(r"\(?(\w+)\)?@.*", r"\1", entry) for entry in upstream.log]
+        assert accounts[0].asked == tuple(f"{host}/m-at-{host}" for host in hosts_asked)
+        assert told.attempts == len(upstream.log)
 
 
 @pytest.fixture(autouse=True)
@@ -105,10 +112,11 @@ def over(transport: str) -> Iterator[Any]:
 @pytest.mark.parametrize(("transport", "way", "row"), [one for name in TRANSPORTS for one in over(name)])
 async def test_what_follows_from_a_fault(autojump_clock: MockClock, transport: str, way: Way, row: Row) -> None:
     async with in_memory(hosts(row)) as upstream, TRANSPORTS[transport](upstream) as made:
-        async with open_gateway(settings(row), transport=made, random=lambda: 0.0) as gateway:
+        accounts: list[Account] = []
+        async with open_gateway(settings(row), transport=made, random=steady, record=accounts.append) as gateway:
             told = await calls(gateway, row, way)
-            assert seen(told, upstream) == row.seen[way]
-            check_the_laws(row, told, upstream)
+        assert seen(told, upstream, accounts[-1]) == row.seen[way]
+        check_the_laws(row, told, upstream, accounts)
         await made.aclose()
         assert upstream.open_wires == []
 
@@ -118,13 +126,14 @@ QUICK = [param for param in over("sockets") if param.values[2].takes_no_time(par
 
 @pytest.mark.parametrize(("transport", "way", "row"), QUICK)
 async def test_the_same_follows_over_sockets(transport: str, way: Way, row: Row) -> None:
+    accounts: list[Account] = []
     async with (
         on_loopback(hosts(row)) as (upstream, addresses),
-        open_gateway(settings(row, addresses), random=lambda: 0.0) as gateway,
+        open_gateway(settings(row, addresses), random=steady, record=accounts.append) as gateway,
     ):
         told = await calls(gateway, row, way)
-        assert timeless(seen(told, upstream)) == timeless(row.seen[way])
-        check_the_laws(row, told, upstream)
+    assert timeless(seen(told, upstream, accounts[-1])) == timeless(row.seen[way])
+    check_the_laws(row, told, upstream, accounts)
 
 
 def timeless(one: Seen) -> Seen:
@@ -138,6 +147,10 @@ def test_many_rows_are_quick_enough_for_sockets() -> None:
 def test_a_row_that_leaves_a_caller_out_cannot_be_made() -> None:
     with pytest.raises(AssertionError, match="not all ways"):
         attrs.evolve(ROWS[0], seen={Way.STREAM: ROWS[0].seen[Way.STREAM]})
+
+
+def test_the_rows_of_a_failover_bench_are_marked() -> None:
+    assert sum(row.bench for row in ROWS) >= 16
 
 
 def test_no_two_rows_have_one_name() -> None:

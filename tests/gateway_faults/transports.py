@@ -9,6 +9,7 @@ import httpcore
 import httpx
 import trio
 
+from openai_gateway.net.transport import Http11Transport
 from tests.gateway_faults.upstream import FaultUpstream, Wire
 
 Open = Callable[[str, int], Awaitable[trio.abc.Stream]]
@@ -69,4 +70,12 @@ def of_httpx(upstream: FaultUpstream) -> httpx.AsyncBaseTransport:
     return transport
 
 
-TRANSPORTS: Final[Mapping[str, Callable[[FaultUpstream], httpx.AsyncBaseTransport]]] = {"httpx": of_httpx}
+def of_ours(upstream: FaultUpstream) -> httpx.AsyncBaseTransport:
+    """Our own."""
+    return Http11Transport(connect=upstream.dial)
+
+
+TRANSPORTS: Final[Mapping[str, Callable[[FaultUpstream], httpx.AsyncBaseTransport]]] = {
+    "ours": of_ours,
+    "httpx": of_httpx,
+}
