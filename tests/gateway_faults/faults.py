@@ -152,6 +152,8 @@ MALFORMED_EVENT: Final = Answer(
 NO_DONE: Final = Answer(
     stream(ROLE, *words(), STOP, USED), (head(200, {"content-type": JSON}), completion(), End.CLOSE)
 )
+STALL_WITHOUT_DONE: Final = Answer(stream(ROLE, *words(), STOP, USED, FOREVER), body(completion()))
+CUT_WITHOUT_DONE: Final = Answer(stream(ROLE, *words(), STOP, End.CLOSE), body(completion()))
 NO_FINISH_REASON: Final = Answer(
     stream(ROLE, *words(), USED, DONE),
     body(completion(choices=[{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)}}])),

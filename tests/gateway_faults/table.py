@@ -456,6 +456,16 @@ ROWS: Final[tuple[Row, ...]] = (
         seen=streams(ok("one@0", warnings=_SKIPPED), whole=ok("one@0 two@0")),
     ),
     Row(name="no [DONE]", bench=True, one=[faults.NO_DONE], seen=alike(ok("one@0"))),
+    Row(
+        name="no [DONE] and no end either",
+        one=[faults.STALL_WITHOUT_DONE],
+        seen=streams(ok("one@0", took=30), whole=ok("one@0")),
+    ),
+    Row(
+        name="a cut between finish_reason and the usage",
+        one=[faults.CUT_WITHOUT_DONE],
+        seen=streams(ok("one@0", **_ESTIMATED), whole=ok("one@0")),
+    ),
     Row(name="no finish_reason", one=[faults.NO_FINISH_REASON], seen=alike(ok("one@0"))),
     Row(
         name="it goes on after [DONE]",

@@ -132,8 +132,10 @@ class Parts:
         try:
             data = await current.attempt.answer.read()
         except Broke as broke:
-            await self._give_up(journey, current, reading.broke(broke.cause, broke.detail))
-            return
+            if not reading.is_whole:
+                await self._give_up(journey, current, reading.broke(broke.cause, broke.detail))
+                return
+            data = b""  # the whole answer is here; how its stream ends is nobody's loss
         self._pass_on(reading.feed(data))
         current.note_content(journey)
         if reading.failure is not None:

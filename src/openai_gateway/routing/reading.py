@@ -84,6 +84,11 @@ class Reading:
         self.passed_on = self.passed_on or bool(passed)
         return passed
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every choice has its finish_reason: many servers leave [DONE] out, and some do not even hang up."""
+        return self.finish_reason is not None and not self._unfinished
+
     def reframed(self, answer: Mapping[str, Json]) -> list[Chunk]:
         """The chunks of a whole answer that came in the place of the stream."""
         for json in as_chunks(answer):
@@ -174,8 +179,8 @@ class Reading:
         return released
 
     def _end(self) -> None:
-        if self.finish_reason is not None and not self._unfinished:
-            self.done = True  # many servers leave [DONE] out; the answer is whole all the same
+        if self.is_whole:
+            self.done = True
         elif self._bytes and not self._events:
             self._fail(Cause.MALFORMED, "it is no stream of events")
         else:
