@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socketserver
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from tests.cli.test_process import CANARY, CHAT, INITIALIZE, answers_in, start
+from openai_gateway.keystore.store import Store
+from openai_gateway.secret import Secret
+from tests.cli.test_process import CANARY, CHAT, INITIALIZE, ROOT, answers_in, start
 
 SPELLINGS = (CANARY, quote(CANARY), base64.b64encode(CANARY.encode()).decode(), CANARY[:20])
 QUOTED = " ".join(SPELLINGS)
@@ -79,6 +84,65 @@ def upstream(answer: bytes, heads: list[bytes]) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
+
+
+RING = """
+from keyring.backend import KeyringBackend
+class Keyring(KeyringBackend):
+    priority = 9
+    def get_password(self, *asked): return {key!r} if asked == ("openai-gateway", "one") else None
+    def set_password(self, *said): pass
+Keyring.__module__ = "keyring.backends.SecretService"
+"""
+"""A keyring that passes for an allowed one: by the name of its class, which is all that keyring itself goes by."""
+
+
+def in_a_file(directory: Path) -> tuple[str, dict[str, str]]:
+    path = directory / "key"
+    path.write_text(CANARY)
+    path.chmod(0o600)
+    return f'{{ file = "{path}" }}', {}
+
+
+def from_a_command(directory: Path) -> tuple[str, dict[str, str]]:
+    path = directory / "program.py"
+    path.write_text(f"import sys; print({CANARY!r}); print({CANARY!r}, file=sys.stderr)")
+    return f'{{ command = ["{sys.executable}", "{path}"] }}', {}
+
+
+def in_the_keyring(directory: Path) -> tuple[str, dict[str, str]]:
+    (directory / "ring.py").write_text(RING.format(key=CANARY))
+    path = f"{ROOT / 'src'}{os.pathsep}{directory}"
+    return '{ keyring = "one" }', {"PYTHON_KEYRING_BACKEND": "ring.Keyring", "PYTHONPATH": path}
+
+
+def in_the_store(directory: Path) -> tuple[str, dict[str, str]]:
+    Store(directory / "openai-gateway" / "keys").set("one", Secret(CANARY, name="x"), in_file=True)
+    return '{ keyring = "one" }', {"XDG_CONFIG_HOME": str(directory)}
+
+
+@pytest.mark.parametrize("failing", ["a 401 that quotes the key", "an error in the stream"])
+@pytest.mark.parametrize("source", [in_a_file, from_a_command, in_the_keyring, in_the_store])
+def test_a_planted_key_that_is_read_late_shows_nowhere(
+    source: Callable[[Path], tuple[str, dict[str, str]]], failing: str, tmp_path: Path
+) -> None:
+    messages = [INITIALIZE, CHAT, MODELS, LISTED, COMPARED]
+    heads: list[bytes] = []
+    with upstream(FAILURES[failing], heads) as url:
+        api_key, environ = source(tmp_path)
+        file = tmp_path / "gateway.toml"
+        provider = f'[providers.p]\nkind = "openai"\nbase_url = "{url}"\napi_key = {api_key}\n'
+        file.write_text(f'{provider}[[models]]\nname = "*"\nprovider = "p"\n')
+        environ |= {"LOG_LEVEL": "debug", "MAX_RETRIES": "0"}
+        done = start("--config", str(file), "--drain", "30", messages=messages, environ=environ)
+        diagnosis = start("doctor", "--config", str(file), messages=[], environ=environ)
+    assert done.returncode == 0
+    assert diagnosis.returncode == 1
+    assert heads.count(f"authorization: Bearer {CANARY}".encode()) >= len(messages)
+    assert answers_in(done).keys() == {message["id"] for message in messages}
+    for spelling in SPELLINGS:
+        for output in (done.stdout, done.stderr, diagnosis.stdout, diagnosis.stderr):
+            assert spelling not in output
 
 
 @pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES.keys())

@@ -6,6 +6,7 @@ import errno
 import functools
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import trio
 from trio.testing import MockClock
 
 from openai_gateway import open_gateway
+from openai_gateway.routing.key_source import KeyCommand, KeySource
+from openai_gateway.secret import Redactor
 from openai_gateway_mcp.doctor import Finding, Health, NetworkProbe, examine
 from tests.features.scripted import CANARY, REMOTE, Upstream, lists, refuses, settings_of
 
@@ -156,6 +159,39 @@ async def test_a_rejected_key_is_found_and_not_shown(autojump_clock: MockClock) 
     assert finding.health is Health.WRONG
     assert "GATEWAY_API_KEY" in finding.mend
     assert findings[-1] == finding
+
+
+async def findings_with(source: KeySource, redactor: Redactor | None = None) -> list[Finding]:
+    """Of a gateway whose key has a source. A real command needs the real clock."""
+    settings = settings_of({"GATEWAY_URL": "https://gateway.example"}).gateway
+    provider = attrs.evolve(settings.table.providers["gateway"], key_source=source)
+    made = attrs.evolve(settings, table=attrs.evolve(settings.table, providers={"gateway": provider}))
+    found: list[Finding] = []
+    opener = functools.partial(open_gateway, transport=Upstream(models=lists("gpt-3.5-turbo")), redactor=redactor)
+    await examine(made, found.append, probe=ScriptedProbe(), opener=opener, redactor=redactor)
+    assert CANARY not in str(found)
+    return found
+
+
+def prints(code: str) -> KeyCommand:
+    return KeyCommand(argv=(sys.executable, "-c", code), set_by="api_key of gateway")
+
+
+async def test_a_key_that_is_read_when_it_is_needed_is_read_and_told_by_its_length() -> None:
+    source = prints(f"print('{CANARY}')")
+    findings = await findings_with(source, redactor := Redactor())
+
+    assert f"its key comes from {source.name}; {len(CANARY)} characters came" in [one.text for one in findings]
+    assert {finding.health for finding in findings} == {Health.OK}
+    assert redactor.strike_known(CANARY) != CANARY
+
+
+async def test_a_key_that_cannot_be_read_is_found_and_ends_the_looks_at_that_provider() -> None:
+    findings = await findings_with(prints(f"import sys; print('{CANARY}'); sys.exit(4)"))
+
+    assert [finding.text for finding in findings] == ["asked at https://gateway.example/v1", "its key cannot be read"]
+    assert findings[-1].health is Health.WRONG
+    assert "exit status 4" in findings[-1].mend
 
 
 async def test_an_empty_list_and_a_default_that_is_not_in_it_are_found(autojump_clock: MockClock) -> None:

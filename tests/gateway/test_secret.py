@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openai_gateway.secret import MARK, Redactor, Secret
+from openai_gateway.secret import MARK, MAX_LEARNED, Redactor, Secret
 
 KEY = 'canary-AbCd+/="x\\Zyxw0123456789'
 
@@ -158,3 +158,23 @@ def test_in_names_only_the_known_secrets_are_struck_and_no_short_ones() -> None:
         "owned_by": "ollama",
         f"x {MARK}": [f"by {MARK}", MARK, 7],
     }
+
+
+def test_what_is_learned_is_struck_from_then_on_and_what_it_replaces_too() -> None:
+    one = redactor("first-secret-00")
+    assert one.redact("then late-secret-000") == "then late-secret-000"
+    for value in ("late-secret-000", "dev", "late-secret-000"):
+        one.learn(Secret(value, name="K"))
+    assert one.redact("first-secret-00, late-secret-000, dev, developer") == f"{MARK}, {MARK}, {MARK}, developer"
+
+
+def test_of_what_is_learned_the_last_thousand_are_kept_and_what_is_in_use_stays() -> None:
+    one = redactor("given-secret-0")
+    for number in range(MAX_LEARNED + 10):
+        one.learn(Secret(f"secret-number-{number:05}", name="K"))
+        one.learn(Secret("in-use-all-the-time", name="K"))
+    known = ("given-secret-0", "in-use-all-the-time", "secret-number-01009", "secret-number-00011")
+    assert {one.redact(value) for value in known} == {MARK}
+    # Struck as far as it begins like those that are known.
+    assert one.redact("secret-number-00001").startswith(MARK)
+    assert one.redact("secret-number-00001") != MARK

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import socket
+import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import httpx
@@ -14,8 +17,9 @@ import pytest
 from trio.testing import MockClock
 
 from openai_gateway import Gateway, GatewayError, Settings, log, open_gateway
+from openai_gateway.routing.key_source import TTL, KeyCommand
 from openai_gateway.routing.settings import Retries
-from openai_gateway.secret import Redactor, Secret
+from openai_gateway.secret import MARK, Redactor, Secret
 from tests.gateway_engine.loopback import Connection, loopback, whole_answer
 from tests.gateway_engine.scripted import (
     CANARY,
@@ -23,6 +27,7 @@ from tests.gateway_engine.scripted import (
     WAYS,
     Answer,
     Script,
+    ask,
     chunk,
     event,
     provider,
@@ -157,6 +162,75 @@ async def test_a_proxy_that_refuses_shows_no_password(logs: io.StringIO) -> None
 async def _call(made: Settings) -> None:
     async with open_gateway(made) as gateway:
         await WAYS["call"](gateway)
+
+
+OLD, NEW = "old-canary-1111122222aaaa", "new-canary-3333344444bbbb"
+
+
+def next_key(directory: Path) -> KeyCommand:
+    """A program that prints what stands in a file, and complains about it."""
+    code = "import sys; key = open(sys.argv[1]).read(); print(key); print('here is', key, file=sys.stderr)"
+    return KeyCommand(argv=(sys.executable, "-c", code, str(directory / "keys")), set_by="api_key of one")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_key_that_is_read_late_shows_nowhere_before_and_after_it_is_replaced(
+    mock_clock: MockClock, tmp_path: Path, way: str
+) -> None:
+    script = Script(refusal(401, f"bad key: {OLD}"), refusal(401, f"bad key: {OLD}, {NEW}", code=OLD, param=NEW))
+    made = settings(providers=(provider(api_key=None, key_source=next_key(tmp_path)),))
+    redactor, stream = Redactor(), io.StringIO()
+    shown: list[str] = []
+    with log_at_debug(redactor, stream):
+        async with open_gateway(made, transport=script, redactor=redactor) as gateway:
+            for key in (OLD, NEW):
+                (tmp_path / "keys").write_text(key)
+                mock_clock.jump(TTL)
+                with pytest.raises(GatewayError, match="bad key: ") as caught:
+                    await WAYS[way](gateway)
+                shown += everything_about(caught.value), repr(vars(gateway)), repr(await gateway.key_of("one"))
+        logging.getLogger("x").error("later: %s, %s", OLD, NEW)
+
+    assert [request.headers["authorization"] for request in script.requests] == [f"Bearer {OLD}", f"Bearer {NEW}"]
+    assert f"later: {MARK}, {MARK}" in stream.getvalue()
+    text = "\n".join((*shown, stream.getvalue()))
+    for secret in (OLD, NEW):
+        assert secret[:16] not in text
+
+
+SOURCES = {
+    "it prints and fails": "print(key); print(key, file=sys.stderr); sys.exit(1)",
+    "it prints two keys": "print(key); print(key)",
+    "it prints a header": "print('Authorization: Bearer ' + key)",
+    "it prints too much": "print(key * 5000)",
+    "it raises": "raise Exception(key)",
+}
+
+
+@pytest.mark.parametrize("failing", SOURCES)
+async def test_no_failure_of_a_command_shows_what_it_printed(failing: str) -> None:
+    code = f"import sys; key = '{OLD[:12]}' + '{OLD[12:]}'; {SOURCES[failing]}"
+    source = KeyCommand(argv=(sys.executable, "-c", code), set_by="api_key of one")
+    made = settings(providers=(provider(api_key=None, key_source=source),))
+    redactor, stream = Redactor(), io.StringIO()
+    with log_at_debug(redactor, stream):
+        async with open_gateway(made, transport=Script(), redactor=redactor) as gateway:
+            with pytest.raises(GatewayError) as caught:
+                await gateway.call(ask())
+    text = everything_about(caught.value) + stream.getvalue()
+    assert OLD[:13] not in text
+    assert OLD[12:] not in text
+
+
+@contextmanager
+def log_at_debug(redactor: Redactor, stream: io.StringIO) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    log.set_up("debug", redactor, stream)
+    try:
+        yield
+    finally:
+        root.handlers[:], root.level = handlers, level
 
 
 def test_a_gateway_made_by_hand_still_knows_its_keys() -> None:

@@ -77,9 +77,8 @@ async def test_a_file_that_is_removed_leaves_its_last_key(tmp_path: Path, mock_c
 
 async def test_a_stored_key_is_read_from_the_keyring_or_from_its_file(tmp_path: Path) -> None:
     with chosen(Allowed(openai="ring-key-0000")):
-        found = await Readers()(stored(tmp_path), None)
-        assert found.secret.reveal() == "ring-key-0000"
-        assert found.secret.name == "the stored key 'openai' (api_key of one)"
+        secret = (await Readers()(stored(tmp_path), None)).secret
+        assert (secret.reveal(), secret.name) == ("ring-key-0000", "the stored key 'openai' (api_key of one)")
         key_file(tmp_path / "openai", "file-key-0000")
         assert (await Readers()(stored(tmp_path), None)).secret.reveal() == "file-key-0000"
 
