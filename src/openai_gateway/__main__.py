@@ -14,7 +14,11 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        sys.stderr.write(f"openai-gateway: {error}\n")
+        from openai_gateway.log import harmless  # noqa: PLC0415 - only where it is needed
+        from openai_gateway.secret import Redactor  # noqa: PLC0415 - the same
+
+        # It quotes a wrong value, and that may be a key that missed its place.
+        sys.stderr.write(f"openai-gateway: {harmless(Redactor().redact(str(error)))}\n")
         sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -73,15 +74,16 @@ def test_the_configuration_is_shown_without_its_secrets(tmp_path: Path) -> None:
     for part in (
         'base_url = "https://api.openai.com/v1"',
         'fallbacks = ["n"]',
-        "x-team = …",
-        "# MY_KEY",
+        'headers = { x-team = "blue" }',
+        'api_key = { env = "MY_KEY" }',
+        'proxy = "http://me:redacted@proxy.example"',
         "first_byte = 30",
     ):
         assert part in output
     assert "allow_insecure = true" in output
     assert "tpm = 2000000" in output
     assert "[cache]\nenabled = false\nttl = 300\nmax_bytes = 67108864" in output
-    assert "price = { input = 1.0, output = 2.5 }" in output
+    assert "price = { input = 1, output = 2.5 }" in output
     for hidden in (CANARY, "proxy-password-0123", "set_by"):
         assert hidden not in output
 
@@ -121,3 +123,59 @@ def test_the_command_imports_typer_only_when_it_runs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_shown_as_json_is_the_same(tmp_path: Path) -> None:
+    status, output = run("config", "show", written(tmp_path), "--json", MY_KEY=CANARY)
+
+    found = json.loads(output)
+    assert status == 0
+    assert found["providers"]["openai"]["api_key"] == {"env": "MY_KEY"}
+    assert [row["name"] for row in found["models"]] == ["m", "n"]
+    assert found["default_model"] == "gpt-3.5-turbo"
+    assert CANARY not in output
+
+
+def test_a_provider_without_its_key_is_named(tmp_path: Path) -> None:
+    status, output = run("config", "check", written(tmp_path))
+    assert status == 0
+    assert output.endswith("1 provider(s); 1 of them cannot be asked yet: openai.\n")
+
+    status, output = run("config", "check", written(tmp_path), "--json")
+    found = json.loads(output)
+    assert (status, found["sound"], found["models"], found["providers"]) == (0, True, 2, 1)
+    assert "MY_KEY is not set" in found["missing"]["openai"]
+    assert found["warnings"] == [found["missing"]["openai"]]
+
+
+def test_a_file_without_models_is_sound_and_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "empty.toml"
+    path.touch()
+    status, output = run("config", "check", str(path))
+    assert status == 0
+    assert "has no [[models]]" in output
+
+
+def test_a_file_that_is_wrong_is_told_as_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text("[providres]\n")
+    status, output = run("config", "check", str(path), "--json")
+
+    found = json.loads(output)
+    assert (status, found["sound"]) == (2, False)
+    assert "line 1: unknown key 'providres'" in found["error"]
+
+
+def test_a_key_in_the_wrong_place_is_not_quoted_by_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f'[providers.p]\nkind = "{CANARY}"\n')
+    monkeypatch.setattr(sys, "argv", ["openai-gateway", "config", "check", str(path)])
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+
+    _, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert CANARY not in err
+    assert "line 2" in err

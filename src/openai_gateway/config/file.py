@@ -42,8 +42,10 @@ _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
 _RETRIES: Final = {"max_retries": (0, environment.MAX_RETRIES_ALLOWED), "max_attempts": (1, 100)}
 _CACHE_KEYS: Final = tuple(attrs.fields_dict(Cache))
 _LEAST_CACHE: Final = 2**20  # bytes; less holds hardly an answer
-_NO_KEYS: Final = {"name", "missing", "certificates", "url_set_by", "key_set_by", "key_source"}
-_PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in _NO_KEYS)
+NO_KEYS: Final = frozenset({"name", "missing", "certificates", "url_set_by", "key_set_by", "key_source"})
+"""Fields of a Provider that a file does not say."""
+
+_PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in NO_KEYS)
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
@@ -125,6 +127,11 @@ _TWICE: Final = (
     ("Cannot mutate", "this table is closed: it was written whole, or is there already"),
     ("Duplicate inline table key", "this key is there already"),
 )
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a header's value is taken for a secret, by its name."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def _syntax_error(message: str, text: str, path: str) -> str:
@@ -236,7 +243,7 @@ class _Reader:
                 raise headers.fault(name, f"{name!r} in {headers.title} is no header name.")
             if value is None or not is_header_value(value):
                 raise headers.fault(name, f"{name!r} in {headers.title} holds a character that no header can carry.")
-            if any(word in name.lower() for word in _SECRET_WORDS):
+            if is_secret_header(name):
                 self._literal(headers, name)
                 self.result.secrets.append(Secret(value, name=f"{table.title} {name}"))
         return {name: headers.required(name) for name in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -27,11 +26,6 @@ class KeyFile:
     name: str
     set_by: str
 
-    @property
-    def written(self) -> Mapping[str, object]:
-        """What the configuration file says of it."""
-        return {"file": self.path}
-
 
 @attrs.frozen(kw_only=True)
 class KeyCommand:
@@ -47,11 +41,6 @@ class KeyCommand:
         """What may be shown of it: the program, and who names it; its arguments are the operator's affair."""
         return f"the command {self.argv[0]!r} ({self.set_by})"
 
-    @property
-    def written(self) -> Mapping[str, object]:
-        """What the configuration file says of it."""
-        return {"command": self.argv, "timeout": self.timeout, "ttl": self.ttl}
-
 
 @attrs.frozen(kw_only=True)
 class StoredKey:
@@ -66,11 +55,6 @@ class StoredKey:
     def name(self) -> str:
         """What may be shown of it."""
         return f"the stored key {self.entry!r} ({self.set_by})"
-
-    @property
-    def written(self) -> Mapping[str, object]:
-        """What the configuration file says of it."""
-        return {"keyring": self.entry, "ttl": self.ttl}
 
 
 KeySource = KeyFile | KeyCommand | StoredKey
