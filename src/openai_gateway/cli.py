@@ -86,6 +86,26 @@ def show(file: _File = None, *, as_json: _Json = False) -> None:
     typer.echo(f"{toml(shown)}\n# The default model is {harmless(settings.default_model)}.")
 
 
+@_config.command("import-litellm")
+def import_litellm(
+    file: Annotated[str, typer.Argument(help="The YAML file of LiteLLM's proxy.", show_default=False)],
+) -> None:
+    """Print the configuration of LiteLLM's proxy as one of ours; what is not carried over is named on stderr.
+
+    No key is copied. Values of the form os.environ/X that are no keys, such as addresses, are looked up now.
+    """
+    from openai_gateway.config.litellm import convert  # noqa: PLC0415 - for this command alone
+    from openai_gateway.config.litellm.yaml_file import read_yaml  # noqa: PLC0415 - the same
+
+    content, twice = read_yaml(file)
+    imported = convert(content, os.environ)  # noqa: TID251 - a composition root: here it comes in
+    notes = [harmless(Redactor().redact(line)) for line in (*twice, *imported.notes)]
+    for line in notes:
+        typer.echo(f"note: {line}", err=True)
+    typer.echo(f"# From {json.dumps(file)}, of LiteLLM; {len(notes)} thing(s) could not be taken over as they were.\n")
+    typer.echo(toml(imported.document), nl=False)
+
+
 def _load(file: str | None) -> Settings:
     return config.load(os.environ, config_path=file)  # noqa: TID251 - a composition root: here it comes in
 

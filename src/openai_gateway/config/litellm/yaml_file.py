@@ -1,0 +1,81 @@
+"""YAML as LiteLLM's proxy reads it: PyYAML's safe loader, of YAML 1.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from openai_gateway.config.environment import NO_PATH, reason
+from openai_gateway.errors import ConfigError
+
+_MAX_FILE_BYTES: Final = 4 * 2**20
+_QUOTED: Final = re.compile(r"('[^']')|'.*", re.DOTALL)  # a single character is one of YAML's own
+
+
+def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The mapping in the file, and a line for each key that is there twice (the last counts, as it does for LiteLLM).
+
+    Raises ConfigError, which quotes nothing of the file.
+    """
+    try:
+        import yaml  # noqa: PLC0415 - an extra, and for this one command
+    except ImportError:
+        raise ConfigError(
+            "Reading YAML needs PyYAML, of the extra litellm: pip install 'openai-gateway-mcp[litellm]'."
+        ) from None
+    twice: list[str] = []
+
+    class Loader(yaml.SafeLoader):
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            """Called for each mapping before its merge keys (<<) are resolved, whose keys may well be there already."""
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        twice.append(f"line {line}: the key {key.value!r} is there already; this later one counts.")
+                    seen.add(key.value)
+            super().flatten_mapping(node)
+
+    text = _read(path)
+    try:
+        content = yaml.load(text, Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        message = f"{path}{_place(error)}: {_words(error)}."
+    else:
+        if isinstance(content, Mapping):
+            return content, tuple(dict.fromkeys(twice))
+        message = f"{path} holds no mapping, as LiteLLM's configuration is one (model_list and so on)."
+    raise ConfigError(message)
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, up to where PyYAML quotes the file."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if isinstance(error, ValueError):
+        return "it holds a date or a number that cannot be"
+    problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
+    said = _QUOTED.sub(lambda match: match[1] or "", problem).removesuffix(", but got ").rstrip()
+    return f"this is no YAML: {said or 'it cannot be read'}"
+
+
+def _read(path: str) -> str:
+    try:
+        raw = Path(path).expanduser().read_bytes()
+    except (OSError, *NO_PATH) as error:
+        raise ConfigError(f"The file {path!r} cannot be read: {reason(error)}.") from None
+    if len(raw) > _MAX_FILE_BYTES:
+        raise ConfigError(f"The file {path!r} is larger than {_MAX_FILE_BYTES >> 20} MiB.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = error.start
+    raise ConfigError(f"The file {path!r} is not UTF-8 at byte {where}.")
