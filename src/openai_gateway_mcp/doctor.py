@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
@@ -112,7 +112,7 @@ async def examine(
     if any(answers):
         report(await _default_model(settings, way_in))
     elif all(provider.missing for provider in settings.table.providers.values()):
-        mend = "Set the key of a provider that is built (OPENAI_API_KEY, OPENROUTER_API_KEY), or GATEWAY_URL."
+        mend = "Mend one of the warnings, or set the key of another provider, such as OPENAI_API_KEY, or GATEWAY_URL."
         report(Finding(health=Health.WRONG, about="configuration", text="No provider can be asked.", mend=mend))
 
 
@@ -155,7 +155,7 @@ async def _credentials(door: Door, provider: Provider) -> list[Finding]:
         return [Finding(health=Health.WARNING, about=about, text=provider.missing)]
     if not provider.base_url:
         return [Finding(health=Health.OK, about=about, text=f"built in (kind {provider.kind}); it needs no key")]
-    where = Finding(health=Health.OK, about=about, text=f"asked at {provider.base_url}")
+    where = Finding(health=Health.OK, about=about, text=f"{_KINDS.get(provider.kind, '')}asked at {provider.base_url}")
     try:
         key = await (await door.gateway()).key_of(provider.name)
     except GatewayError as error:
@@ -166,6 +166,9 @@ async def _credentials(door: Door, provider: Provider) -> list[Finding]:
     # Of a key that was read just now the length tells whether all of it came, and nothing else.
     came = f"; {len(key.reveal())} characters came" if provider.key_source else ""
     return [where, Finding(health=Health.OK, about=about, text=f"its key comes from {key.name}{came}")]
+
+
+_KINDS: Final = {"azure": "Azure OpenAI, ", "anthropic": "Anthropic's Messages API, "}
 
 
 async def _network(provider: Provider, probe: Probe) -> list[Finding]:
@@ -238,7 +241,10 @@ async def _model_list(door: Door, provider: Provider) -> Finding:
     text = f"{len(models)} listed in {milliseconds} ms"
     if models:
         return Finding(health=Health.OK, about=about, text=text)
-    mend = "The key may have no rights to any, or the URL may not be the API's."
+    if provider.kind == "azure":
+        mend = "Azure lists no deployments: name them in [[models]], or one in AZURE_OPENAI_DEPLOYMENT."
+    else:
+        mend = "The key may have no rights to any, or the URL may not be the API's."
     return Finding(health=Health.WARNING, about=about, text=text, mend=mend)
 
 

@@ -216,18 +216,36 @@ async def test_a_default_model_that_is_not_listed_is_wrong_if_somebody_chose_it(
     assert "such as a" in finding.mend
 
 
-async def test_a_kind_that_is_not_built_yet_is_named_and_the_others_are_looked_at(autojump_clock: MockClock) -> None:
-    environ = {"OPENAI_API_KEY": CANARY, "ANTHROPIC_API_KEY": CANARY + "a"}
-    findings = await findings_of(environ)
+async def test_a_provider_that_lacks_something_is_named_and_the_others_are_looked_at(autojump_clock: MockClock) -> None:
+    findings = await findings_of({"OPENAI_API_KEY": CANARY, "AZURE_OPENAI_API_KEY": CANARY + "a"})
     assert about(findings, "default model").health is Health.OK
-    assert any("not built yet" in finding.text for finding in findings if finding.about == "provider anthropic")
+    assert "AZURE_OPENAI_ENDPOINT is not set" in about(findings, "provider azure").text
     assert about(findings, "models of openai").health is Health.OK
 
 
-async def test_where_no_provider_is_built_nothing_can_be_asked(autojump_clock: MockClock) -> None:
-    findings = await findings_of({"ANTHROPIC_API_KEY": CANARY})
+async def test_where_every_provider_lacks_something_nothing_can_be_asked(autojump_clock: MockClock) -> None:
+    findings = await findings_of({"AZURE_OPENAI_API_KEY": CANARY})
     assert findings[-1].health is Health.WRONG
     assert "OPENAI_API_KEY" in findings[-1].mend
+
+
+async def test_a_kind_with_a_protocol_of_its_own_is_named_with_its_address_and_key(autojump_clock: MockClock) -> None:
+    findings = await findings_of({"ANTHROPIC_API_KEY": CANARY}, Upstream(models=lists("claude-opus-5-5")))
+    texts = [finding.text for finding in findings if finding.about == "provider anthropic"]
+    assert texts == [
+        "Anthropic's Messages API, asked at https://api.anthropic.com/v1",
+        "its key comes from ANTHROPIC_API_KEY",
+    ]
+    assert about(findings, "models of anthropic").text == "2 listed in 0 ms"  # under both its names
+
+
+async def test_azure_lists_its_rows_and_says_how_to_name_more(autojump_clock: MockClock) -> None:
+    environ = {"AZURE_OPENAI_API_KEY": CANARY, "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com"}
+    named = await findings_of(environ | {"AZURE_OPENAI_DEPLOYMENT": "mine"})
+    assert about(named, "models of azure").text == "1 listed in 0 ms"
+    finding = about(await findings_of(environ), "models of azure")
+    assert finding.health is Health.WARNING
+    assert "AZURE_OPENAI_DEPLOYMENT" in finding.mend
 
 
 async def test_a_provider_without_a_model_is_a_warning(autojump_clock: MockClock) -> None:

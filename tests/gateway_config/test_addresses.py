@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from openai_gateway.config.addresses import base_url, checked_proxy, is_loopback, proxy_of, shown
+from openai_gateway.config.addresses import (
+    anthropic_url,
+    azure_url,
+    base_url,
+    checked_proxy,
+    is_loopback,
+    proxy_of,
+    shown,
+)
 from openai_gateway.errors import ConfigError
 
 
@@ -29,6 +37,50 @@ from openai_gateway.errors import ConfigError
 def test_a_base_url_is_made_one(raw: str, normal: str) -> None:
     assert base_url(raw, "X") == normal
     assert base_url(normal + "/chat/completions", "X") == normal
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [
+        ("https://api.anthropic.com", "https://api.anthropic.com/v1"),
+        ("https://api.anthropic.com/v1/messages/", "https://api.anthropic.com/v1"),
+        ("https://claude.example/anthropic", "https://claude.example/anthropic/v1"),
+        ("https://claude.example/messages", "https://claude.example"),
+    ],
+)
+def test_an_address_of_the_messages_api_is_made_one(raw: str, normal: str) -> None:
+    assert anthropic_url(raw, "X") == normal
+
+
+@pytest.mark.parametrize(
+    ("raw", "dated", "newer"),
+    [
+        ("https://x.openai.azure.com/", "https://x.openai.azure.com", "https://x.openai.azure.com/openai/v1"),
+        ("https://x.example/openai", "https://x.example", "https://x.example/openai/v1"),
+        ("https://x.example/openai/v1/", "https://x.example/openai/v1", "https://x.example/openai/v1"),
+        (
+            "https://x.example/openai/v1/chat/completions",
+            "https://x.example/openai/v1",
+            "https://x.example/openai/v1",
+        ),
+        (
+            "https://x.example/a/openai/deployments/my%20d/chat/completions",
+            "https://x.example/a",
+            "https://x.example/a/openai/v1",
+        ),
+    ],
+)
+def test_an_address_of_azure_is_that_of_the_surface_which_is_asked(raw: str, dated: str, newer: str) -> None:
+    assert azure_url(raw, "X", api_version="2024-10-21") == dated
+    assert azure_url(raw, "X", api_version=None) == newer
+
+
+def test_azure_and_anthropic_go_in_the_open_only_if_that_is_allowed() -> None:
+    with pytest.raises(ConfigError, match="plain http"):
+        azure_url("http://x.example", "X", api_version=None)
+    with pytest.raises(ConfigError, match="plain http"):
+        anthropic_url("http://x.example", "X")
+    assert anthropic_url("http://x.example", "X", allow_insecure=True) == "http://x.example/v1"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import pytest
 from openai_gateway import config
 from openai_gateway.config import Overrides
 from openai_gateway.errors import ConfigError
-from openai_gateway.routing.dialects import PLANNED
 from openai_gateway.routing.settings import Settings
 
 CANARY = "sk-canary-0123456789abcdefghij"
@@ -266,23 +265,56 @@ def test_openrouter_takes_all_other_names_where_openai_is_not() -> None:
     assert rows_of({"OPENROUTER_API_KEY": "r"})[-1] == ("*", "openrouter", "*")
 
 
-PLANNED_KEYS = {"azure": "AZURE_OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+RESOURCE = {"AZURE_OPENAI_API_KEY": "some-key", "AZURE_OPENAI_ENDPOINT": "https://x.openai.azure.com/"}
 
 
-def test_every_planned_kind_has_the_variable_of_its_key() -> None:
-    found = config.embedded(dict.fromkeys(PLANNED_KEYS.values(), "some-key")).table.providers
+@pytest.mark.parametrize(
+    ("more", "url", "version"),
+    [
+        ({}, "https://x.openai.azure.com/openai/v1", None),
+        ({"OPENAI_API_VERSION": "preview"}, "https://x.openai.azure.com", "preview"),
+        (
+            {"AZURE_OPENAI_API_VERSION": "2024-10-21", "OPENAI_API_VERSION": "x"},
+            "https://x.openai.azure.com",
+            "2024-10-21",
+        ),
+    ],
+)
+def test_azure_has_the_surface_that_its_variables_say(more: dict[str, str], url: str, version: str | None) -> None:
+    settings = config.embedded(RESOURCE | more)
+    provider = settings.table.providers["azure"]
 
-    assert set(found) == set(PLANNED) == set(PLANNED_KEYS)
+    assert (provider.kind, provider.base_url, provider.api_version, provider.missing) == ("azure", url, version, "")
+    assert (provider.url_set_by, provider.key_set_by) == ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
+    assert settings.warnings == ()
 
 
-@pytest.mark.parametrize(("kind", "variable"), PLANNED_KEYS.items())
-def test_a_kind_that_is_not_built_is_named_and_not_skipped(variable: str, kind: str) -> None:
-    settings = config.embedded({variable: "some-key"})
+@pytest.mark.parametrize("unset", RESOURCE)
+def test_what_azure_lacks_is_named(unset: str) -> None:
+    settings = config.embedded({name: value for name, value in RESOURCE.items() if name != unset})
 
-    assert rows_of({variable: "some-key"})[0] == (f"{kind}/*", kind, "*")
-    assert kind in settings.table.providers[kind].missing
-    assert "not built yet" in settings.table.providers[kind].missing
-    assert list(settings.warnings) == [settings.table.providers[kind].missing]
+    assert settings.table.providers["azure"].missing.startswith(f"{unset} is not set")
+    assert list(settings.warnings) == [settings.table.providers["azure"].missing]
+
+
+def test_a_version_that_is_none_is_told_by_its_variable() -> None:
+    with pytest.raises(ConfigError, match=r"^OPENAI_API_VERSION is '2024\?x'"):
+        config.embedded(RESOURCE | {"OPENAI_API_VERSION": "2024?x"})
+
+
+def test_a_key_of_anthropic_is_enough_for_its_rows() -> None:
+    environ = {"ANTHROPIC_API_KEY": "some-key"}
+    provider = config.embedded(environ).table.providers["anthropic"]
+
+    assert rows_of(environ) == [("anthropic/*", "anthropic", "*"), ("claude-*", "anthropic", "claude-*")]
+    assert (provider.kind, provider.base_url) == ("anthropic", "https://api.anthropic.com/v1")
+    assert (provider.url_set_by, provider.key_set_by) == ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")
+    moved = environ | {"ANTHROPIC_BASE_URL": "https://claude.example/v1/messages"}
+    assert config.embedded(moved).table.providers["anthropic"].base_url == "https://claude.example/v1"
+
+
+def test_an_address_of_anthropic_without_a_key_makes_no_row() -> None:
+    assert rows_of({"ANTHROPIC_BASE_URL": "https://claude.example"}) == [("echo", "echo", "echo")]
 
 
 def test_a_local_server_needs_no_key() -> None:

@@ -164,7 +164,9 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f"{ROW}[cache]\nttl = 0\n", 7, "ttl in [cache] is 0; allowed is a number, more than 0"),
         (f"{ROW}[cache]\nmax_bytes = 5\n", 7, "a whole number from 1048576"),
         (f"{ROW}max_output_tokens = 0\n", 6, "a whole number from 1"),
-        ('[providers.p]\nkind = "opnai"\n', 2, "allowed is one of openai, echo, azure, anthropic"),
+        ('[providers.p]\nkind = "azure"\n', 1, "has no 'base_url'"),
+        ('[providers.p]\nkind = "azure"\napi_version = "?"\n', 3, "allowed is a version such as 2024-10-21"),
+        ('[providers.p]\nkind = "opnai"\n', 2, "allowed is one of openai, azure, anthropic, echo"),
         ("[providers.p]\n", 1, "has no 'kind'"),
         ("providers = 5\n", 1, "providers in the file is 5; allowed is a table"),
         ("[providers]\np = 5\n", 2, "p in [providers] is 5; allowed is a table"),
@@ -335,14 +337,31 @@ def test_a_key_whose_variable_is_unset_is_missing_and_no_fault(tmp_path: Path) -
     assert settings.warnings == (missing,)
 
 
-@pytest.mark.parametrize("kind", ["azure", "anthropic"])
-def test_a_kind_that_is_not_built_warns_once(tmp_path: Path, kind: str) -> None:
-    text = f'[providers.p]\nkind = "{kind}"\nbase_url = "https://x.example"\n[[models]]\nname = "m"\nprovider = "p"\n'
-    settings = load(tmp_path, text)
+def test_an_azure_provider_is_at_its_resource_or_below_its_newer_surface(tmp_path: Path) -> None:
+    base = 'kind = "azure"\nbase_url = "https://x.openai.azure.com/"\n'
+    dated = load(tmp_path, f'[providers.p]\n{base}api_version = "2024-10-21"\n').table.providers["p"]
+    newer = load(tmp_path, f"[providers.p]\n{base}").table.providers["p"]
 
-    (warning,) = settings.warnings
-    assert kind in warning
-    assert "not built yet" in warning
+    assert (dated.kind, dated.base_url, dated.api_version) == ("azure", "https://x.openai.azure.com", "2024-10-21")
+    assert (newer.base_url, newer.api_version) == ("https://x.openai.azure.com/openai/v1", None)
+    assert (newer.url_set_by, newer.key_set_by) == ("base_url of p", "api_key of p")
+
+
+def test_an_anthropic_provider_has_a_default_address(tmp_path: Path) -> None:
+    default = load(tmp_path, '[providers.p]\nkind = "anthropic"\n').table.providers["p"]
+    local = load(tmp_path, '[providers.p]\nkind = "anthropic"\nbase_url = "http://localhost:8080"\n')
+
+    assert (default.kind, default.base_url) == ("anthropic", "https://api.anthropic.com/v1")
+    assert local.table.providers["p"].base_url == "http://localhost:8080/v1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [("openai", "api_version"), ("azure", "project"), ("anthropic", "organization"), ("anthropic", "api_version")],
+)
+def test_a_key_that_the_kind_does_not_take_is_a_fault(tmp_path: Path, kind: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"line 3: {key} in .* is nothing that a provider of kind '{kind}' takes"):
+        load(tmp_path, f'[providers.p]\nkind = "{kind}"\n{key} = "x"\n')
 
 
 def test_a_file_without_models_says_what_it_lacks(tmp_path: Path) -> None:

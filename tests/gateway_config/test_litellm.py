@@ -19,7 +19,7 @@ from openai_gateway.config.litellm.origins import ORIGINS
 from openai_gateway.config.litellm.yaml_file import read_yaml
 from openai_gateway.config.writing import toml
 from openai_gateway.errors import ConfigError
-from openai_gateway.routing.health import AlwaysHealthy
+from openai_gateway.routing.health import Breakers
 from openai_gateway.routing.plan import context_fallbacks, plan
 from openai_gateway.routing.settings import Settings
 from tests.gateway_config.test_cli import run
@@ -100,7 +100,7 @@ def test_a_proxys_configuration_loads_and_plans(tmp_path: Path) -> None:
 
     def targets(model: str) -> list[str]:
         call = Call(model=model, body={})
-        return [target.name for target in plan(call, settings.table, AlwaysHealthy(), 0.0, lambda: 0.0)]
+        return [target.name for target in plan(call, settings.table, Breakers(), 0.0, lambda: 0.0)]
 
     assert targets("gpt-4o") == ["openai/gpt-4o", "groq/llama-3.3-70b", "ollama_chat/llama3.2"]
     assert targets("gpt-4") == targets("gpt-4o")
@@ -108,8 +108,8 @@ def test_a_proxys_configuration_loads_and_plans(tmp_path: Path) -> None:
     assert targets("openai/o3") == ["openai-3/o3", "ollama_chat/llama3.2"]
     assert targets("local") == ["ollama_chat/llama3.2"]
     call = Call(model="gpt-4o", body={})
-    first = plan(call, settings.table, AlwaysHealthy(), 0.0, lambda: 0.0)[:1]
-    larger = context_fallbacks(first, settings.table, AlwaysHealthy(), 0.0, lambda: 0.0)
+    first = plan(call, settings.table, Breakers(), 0.0, lambda: 0.0)[:1]
+    larger = context_fallbacks(first, settings.table, Breakers(), 0.0, lambda: 0.0)
     assert [target.name for target in larger["openai/gpt-4o"]] == ["hosted_vllm/facebook/opt-125m"]
     assert (settings.retries.max_retries, settings.timeouts.first_byte, settings.timeouts.idle) == (5, 60, 60)
 

@@ -235,7 +235,7 @@ async def test_entries_that_are_no_models_are_passed_over(autojump_clock: MockCl
 
 
 @pytest.mark.parametrize(
-    "lacking", [provider(missing="KEY is not set."), provider(kind="azure")], ids=["no key", "not built"]
+    "lacking", [provider(missing="KEY is not set."), provider(kind="azzure")], ids=["no key", "no kind"]
 )
 async def test_a_provider_that_cannot_be_called_says_why(lacking: Any) -> None:
     async with open_gateway(settings(row(), providers=(lacking,)), transport=Script()) as gateway:

@@ -203,9 +203,9 @@ async def test_a_model_name_with_the_shape_of_a_key_is_shown(autojump_clock: Moc
     ("lacking", "words"),
     [
         (provider(missing="KEY is not set."), "KEY is not set."),
-        (provider(kind="azure"), "Providers of kind 'azure' are planned and not built yet; built are openai and echo."),
+        (provider(kind="x"), "There is no kind of provider 'x'; known are openai, azure, anthropic, echo."),
     ],
-    ids=["no key", "not built"],
+    ids=["no key", "no kind"],
 )
 async def test_a_provider_that_cannot_be_called_says_why(lacking: Provider, words: str) -> None:
     async with open_gateway(settings(providers=(lacking,)), transport=Script()) as gateway:
@@ -346,9 +346,9 @@ async def test_a_provider_that_lacks_something_is_passed_over_or_told(autojump_c
         assert (await gateway.call(ask())).served.target == "two/m-at-two"
 
 
-async def test_a_kind_that_is_not_built_is_named(autojump_clock: MockClock) -> None:
-    async with open_gateway(settings(row(), providers=(provider(kind="azure"),))) as gateway:
-        with pytest.raises(GatewayError, match="azure"):
+async def test_a_kind_that_there_is_not_is_named(autojump_clock: MockClock) -> None:
+    async with open_gateway(settings(row(), providers=(provider(kind="azzure"),))) as gateway:
+        with pytest.raises(GatewayError, match="azzure"):
             await gateway.call(ask())
 
 

@@ -12,27 +12,59 @@ from openai_gateway.errors import ConfigError
 
 _VERSION: Final = re.compile(r"/v\d[^/]*(?=/|$)")
 _ENDPOINT: Final = "/chat/completions"
+_AZURE_V1: Final = "/openai/v1"
+_AZURE_PATH: Final = re.compile(r"/openai(?:/v1|/deployments/[^/]+)?(?:/chat/completions)?$")
 
 
-def base_url(raw: str, said_by: str, *, allow_insecure: bool = False) -> str:
-    """The URL that `/chat/completions` is put behind, without a trailing slash.
+def base_url(raw: str, said_by: str, *, allow_insecure: bool = False, endpoint: str = _ENDPOINT) -> str:
+    """The URL that `endpoint` is put behind, without a trailing slash.
 
-    Accepted with or without /v1, a trailing slash or /chat/completions. `/v1` is added where the path has no version in
-    it (`/v1`, `/v1beta`, `/v4` …) and did not spell /chat/completions out, which is how to say "exactly here". Plain
+    Accepted with or without /v1, a trailing slash or the endpoint. `/v1` is added where the path has no version in
+    it (`/v1`, `/v1beta`, `/v4` …) and did not spell the endpoint out, which is how to say "exactly here". Plain
     http:// goes to this machine only, unless `allow_insecure`. Raises ConfigError.
     """
+    parts = _checked(raw, said_by, allow_insecure=allow_insecure)
+    path = parts.path.rstrip("/")
+    if path.endswith(endpoint):
+        path = path.removesuffix(endpoint)
+    elif not _VERSION.search(path):
+        path += "/v1"
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def anthropic_url(raw: str, said_by: str, *, allow_insecure: bool = False) -> str:
+    """The URL that `/messages` is put behind. Raises ConfigError."""
+    return base_url(raw, said_by, allow_insecure=allow_insecure, endpoint="/messages")
+
+
+def azure_url(raw: str, said_by: str, *, api_version: str | None, allow_insecure: bool = False) -> str:
+    """The address of an Azure OpenAI resource, as the azure dialect takes it. Raises ConfigError.
+
+    With an `api_version` it is that of the resource, for the surface with a path a deployment; without one, or where
+    the address itself ends in /openai/v1, it is that of the surface which needs none.
+    """
+    parts = _checked(raw, said_by, allow_insecure=allow_insecure)
+    path = parts.path.rstrip("/")
+    is_v1 = path.removesuffix(_ENDPOINT).endswith(_AZURE_V1)
+    path = _AZURE_PATH.sub("", path) + (_AZURE_V1 if is_v1 or api_version is None else "")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def checked_api_version(raw: str, said_by: str) -> str:
+    """An `api-version` of Azure's, such as 2024-10-21 or preview. Raises ConfigError."""
+    if not re.fullmatch(r"[A-Za-z0-9.-]{1,64}", raw):
+        raise ConfigError(f"{said_by} is {raw!r}; allowed is a version such as 2024-10-21.")
+    return raw
+
+
+def _checked(raw: str, said_by: str, *, allow_insecure: bool) -> SplitResult:
     parts = _split(raw, said_by)
     if parts.scheme == "http" and not (allow_insecure or is_loopback(parts.hostname or "")):
         raise ConfigError(
             f"{said_by} is {shown(raw)!r}: plain http:// would carry keys and prompts readable to all on the way."
             " Use https://, or say allow_insecure = true in the configuration (ALLOW_INSECURE=true in the environment)."
         )
-    path = parts.path.rstrip("/")
-    if path.endswith(_ENDPOINT):
-        path = path.removesuffix(_ENDPOINT)
-    elif not _VERSION.search(path):
-        path += "/v1"
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return parts
 
 
 def _split(raw: str, said_by: str) -> SplitResult:

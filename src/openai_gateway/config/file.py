@@ -13,20 +13,15 @@ from typing import Any, Final
 import attrs
 
 from openai_gateway.config import environment
-from openai_gateway.config.addresses import base_url, checked_proxy
+from openai_gateway.config.addresses import anthropic_url, azure_url, base_url, checked_api_version, checked_proxy
 from openai_gateway.config.key_sources import Credential, read_key_source
-from openai_gateway.config.providers import (
-    OPENAI_URL,
-    environment_proxy,
-    not_built,
-    provider_secrets,
-)
+from openai_gateway.config.providers import ANTHROPIC_URL, OPENAI_URL, environment_proxy, provider_secrets
 from openai_gateway.config.sources import files_of_content, files_of_environment, marks
 from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import NO_PATH, reason, refuse_if_others_can_read
 from openai_gateway.keystore.usable import is_header_value, usable_key
-from openai_gateway.routing.dialects import KINDS, PLANNED
+from openai_gateway.routing.dialects import KINDS
 from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
@@ -46,6 +41,12 @@ NO_KEYS: Final = frozenset({"name", "missing", "certificates", "url_set_by", "ke
 """Fields of a Provider that a file does not say."""
 
 _PROVIDER_KEYS: Final = tuple(name for name in attrs.fields_dict(Provider) if name not in NO_KEYS)
+_NOT_OF_KIND: Final[Mapping[str, frozenset[str]]] = {
+    "openai": frozenset({"api_version"}),
+    "azure": frozenset({"organization", "project"}),
+    "anthropic": frozenset({"api_version", "organization", "project"}),
+}
+_DEFAULT_URLS: Final = {"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
@@ -171,27 +172,36 @@ class _Reader:
     def _provider(self, name: str, table: Table) -> Provider:
         table.only(_PROVIDER_KEYS)
         kind = table.required("kind")
-        if kind not in (*KINDS, *PLANNED):
-            allowed = ", ".join((*KINDS, *PLANNED))
+        if kind not in KINDS:
+            allowed = ", ".join(KINDS)
             raise table.fault("kind", f"kind {kind!r} in {table.title} is unknown; allowed is one of {allowed}.")
-        if kind in PLANNED:
-            missing = not_built(kind, f"the provider {name!r}")
-            self.result.warnings.append(missing)
-            return Provider(name=name, kind=kind, missing=missing)
         if kind == "echo":
             return Provider(name=name, kind=kind)
-        return self._openai(name, table)
+        for key in sorted(_NOT_OF_KIND[kind] & table.content.keys()):
+            raise table.fault(key, f"{key} in {table.title} is nothing that a provider of kind {kind!r} takes.")
+        return self._remote(name, kind, table)
 
-    def _openai(self, name: str, table: Table) -> Provider:
+    def _url(self, kind: str, version: str | None, table: Table) -> str:
         insecure = table.flag("allow_insecure")
-        url = self._checked(table, "base_url", lambda raw, by: base_url(raw, by, allow_insecure=insecure)) or OPENAI_URL
+        normal: Mapping[str, Callable[[str, str], str]] = {
+            "openai": lambda raw, by: base_url(raw, by, allow_insecure=insecure),
+            "azure": lambda raw, by: azure_url(raw, by, api_version=version, allow_insecure=insecure),
+            "anthropic": lambda raw, by: anthropic_url(raw, by, allow_insecure=insecure),
+        }
+        if kind not in _DEFAULT_URLS:
+            table.required("base_url")
+        return self._checked(table, "base_url", normal[kind]) or _DEFAULT_URLS[kind]
+
+    def _remote(self, name: str, kind: str, table: Table) -> Provider:
+        version = self._checked(table, "api_version", checked_api_version)
+        url = self._url(kind, version, table)
         proxy = self._checked(table, "proxy", checked_proxy) or environment_proxy(self.environ, url)
         credential = self._key(name, table)
         headers = self._headers(table)
         transport, http2 = _transport(table, proxy)
         provider = Provider(
             name=name,
-            kind="openai",
+            kind=kind,
             base_url=url,
             api_key=credential.key,
             key_source=credential.source,
@@ -201,7 +211,8 @@ class _Reader:
             proxy=proxy,
             ca_bundle=self._authorities(table) or environment.text(self.environ, "SSL_CERT_FILE"),
             client_cert=self._existing(table, "client_cert"),
-            allow_insecure=insecure,
+            allow_insecure=table.flag("allow_insecure"),
+            api_version=version,
             transport=transport,
             http2=http2,
             missing=credential.missing,

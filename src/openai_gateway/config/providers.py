@@ -9,20 +9,22 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from openai_gateway.config import environment
-from openai_gateway.config.addresses import base_url, checked_proxy, proxy_of
+from openai_gateway.config.addresses import (
+    anthropic_url,
+    azure_url,
+    base_url,
+    checked_api_version,
+    checked_proxy,
+    proxy_of,
+)
 from openai_gateway.routing.key_source import KeySource
 from openai_gateway.routing.plan import ModelRow, Provider
 from openai_gateway.secret import Secret
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"
+ANTHROPIC_URL: Final = "https://api.anthropic.com/v1"
 ECHO: Final = "echo"
-_KEY_VARIABLES: Final = {"azure": "AZURE_OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
-
-
-def not_built(kind: str, what: str) -> str:
-    """The sentence for a kind of provider that has a name but no dialect yet."""
-    return f"The kind {kind!r} of {what} is not built yet; its models answer with this error."
 
 
 def openai_provider(
@@ -32,16 +34,17 @@ def openai_provider(
     url: str,
     key: Secret | None,
     key_set_by: str,
+    kind: str = "openai",
     url_set_by: str = "",
     organization: str | None = None,
     project: str | None = None,
     allow_insecure: bool = False,
     key_source: KeySource | None = None,
 ) -> Provider:
-    """A provider of kind openai behind the proxy and the certificates that the environment names."""
+    """A provider of that kind behind the proxy and the certificates that the environment names."""
     return Provider(
         name=name,
-        kind="openai",
+        kind=kind,
         base_url=url,
         api_key=key,
         organization=organization,
@@ -81,9 +84,8 @@ class Found:
 
 def from_environment(environ: Mapping[str, str]) -> Found:
     """Providers and rows for the keys that are set; without any, the built-in echo model. Raises ConfigError."""
-    found = [
-        provider for provider in (_openai(environ), *_planned(environ), _openrouter(environ)) if provider is not None
-    ]
+    makers = (_openai, _azure, _anthropic, _openrouter)
+    found = [provider for provider in (make(environ) for make in makers) if provider is not None]
     if not found:
         row = ModelRow(name=ECHO, provider=ECHO, model=ECHO)
         return Found(providers={ECHO: Provider(name=ECHO, kind=ECHO)}, rows=(row,))
@@ -127,18 +129,55 @@ def _openrouter(environ: Mapping[str, str]) -> Provider | None:
     )
 
 
-def _planned(environ: Mapping[str, str]) -> tuple[Provider, ...]:
-    """Their keys are taken all the same: the redactor strikes them out, and the error can say what was meant."""
-    found = {kind: environment.read_secret(environ, variable) for kind, variable in _KEY_VARIABLES.items()}
-    keys = {kind: key for kind, key in found.items() if key is not None}
-    if not keys:
-        return ()
-    from openai_gateway.routing.dialects import PLANNED  # noqa: PLC0415 - at most starts there is no such key
+def _azure(environ: Mapping[str, str]) -> Provider | None:
+    """The resource; the variables are those that the `openai` package's AzureOpenAI reads."""
+    key = environment.read_secret(environ, "AZURE_OPENAI_API_KEY")
+    raw = environment.text(environ, "AZURE_OPENAI_ENDPOINT")
+    if key is None and raw is None:
+        return None
+    said_by = "AZURE_OPENAI_API_VERSION"
+    if environment.text(environ, said_by) is None:
+        said_by = "OPENAI_API_VERSION"
+    given = environment.text(environ, said_by)
+    version = None if given is None else checked_api_version(given, said_by)
+    if raw is None:
+        missing = (
+            "AZURE_OPENAI_ENDPOINT is not set: AZURE_OPENAI_API_KEY needs the address of its resource, such as"
+            " https://NAME.openai.azure.com."
+        )
+        return Provider(name="azure", kind="azure", api_key=key, missing=missing)
+    insecure = environment.switch(environ, "ALLOW_INSECURE")
+    provider = openai_provider(
+        environ,
+        name="azure",
+        kind="azure",
+        key_source=environment.key_file(environ, "AZURE_OPENAI_API_KEY"),
+        url=azure_url(raw, "AZURE_OPENAI_ENDPOINT", api_version=version, allow_insecure=insecure),
+        key=key,
+        key_set_by="AZURE_OPENAI_API_KEY",
+        url_set_by="AZURE_OPENAI_ENDPOINT",
+        allow_insecure=insecure,
+    )
+    missing = "" if key else "AZURE_OPENAI_API_KEY is not set: the resource at AZURE_OPENAI_ENDPOINT takes it."
+    return attrs.evolve(provider, api_version=version, missing=missing)
 
-    return tuple(
-        Provider(name=kind, kind=kind, api_key=key, missing=not_built(kind, f"the provider of {key.name}"))
-        for kind, key in keys.items()
-        if kind in PLANNED
+
+def _anthropic(environ: Mapping[str, str]) -> Provider | None:
+    key = environment.read_secret(environ, "ANTHROPIC_API_KEY")
+    if key is None:  # an address alone is no sign: programs set it for others that they start
+        return None
+    raw = environment.text(environ, "ANTHROPIC_BASE_URL")
+    insecure = environment.switch(environ, "ALLOW_INSECURE")
+    return openai_provider(
+        environ,
+        name="anthropic",
+        kind="anthropic",
+        key_source=environment.key_file(environ, "ANTHROPIC_API_KEY"),
+        url=ANTHROPIC_URL if raw is None else anthropic_url(raw, "ANTHROPIC_BASE_URL", allow_insecure=insecure),
+        key=key,
+        key_set_by="ANTHROPIC_API_KEY",
+        url_set_by="ANTHROPIC_BASE_URL",
+        allow_insecure=insecure,
     )
 
 

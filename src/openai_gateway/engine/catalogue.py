@@ -113,6 +113,8 @@ async def _list_of(router: Router, provider: Provider) -> Entries:
         provider = await router.keys.with_key(provider)
     except ConfigError as error:
         raise GatewayError(kind=Kind.CONFIGURATION, message=str(error)) from None
+    if dialect.models is None:
+        return ()  # the rows' own names are all that can be told of it
     target = Target(
         provider=provider, model="models", row=ModelRow(name="models", provider=provider.name, model="models")
     )
@@ -120,7 +122,8 @@ async def _list_of(router: Router, provider: Provider) -> Entries:
     try:
         exchange = await router.upstream.open(provider, dialect.models(provider), clocks, respond=dialect.respond)
         try:
-            return await _entries(router, target, exchange)
+            entries = await _entries(router, target, exchange)
+            return tuple(dialect.listed(entry) for entry in entries)
         finally:
             await exchange.aclose()
     except Broke as broke:

@@ -43,6 +43,7 @@ from openai_gateway.routing.token_bound import token_bound
 from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
+_REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id")  # OpenAI and most, Anthropic, Azure
 _MAX_FACT: Final = 200  # characters of a name or an id of the upstream's that are passed on
 
 
@@ -88,6 +89,8 @@ class Journey:
     state: State
     began: float
     first_byte: float | None = None
+    warnings: tuple[str, ...] = ()
+    """What the request that was sent last leaves out."""
     _asked: list[str] = attrs.field(factory=list, init=False)
     _spent: Usage | None = attrs.field(default=None, init=False)
     _cost: float | None = attrs.field(default=None, init=False)
@@ -146,6 +149,7 @@ class Journey:
         except Broke as broke:
             return self.router.failed(step.target, broke)
         request = _encoded(dialect, _asked(self.call, step), step)
+        self.warnings = request.warnings
         hold = await self._reserve(step)
         if isinstance(hold, Failure):
             return hold
@@ -253,7 +257,7 @@ class Journey:
             model=self._shown(facts.model) or target.model,
             target=target.name,
             attempts=len(self._asked),
-            warnings=(*self.state.warnings, *([skipped] if facts.malformed else [])),
+            warnings=(*self.state.warnings, *self.warnings, *([skipped] if facts.malformed else [])),
             usage=self._spent if attempt.step.continues else usage,
             request_id=self._shown(facts.request_id),
             finish_reason=self._shown(facts.finish_reason),
@@ -297,10 +301,15 @@ class Journey:
 
 
 def _dialect(target: Target) -> Dialect:
-    """Raises ConfigError where the provider lacks its key, or its kind is not built yet."""
+    """Raises ConfigError where the provider lacks its key or address, or is of no kind that there is."""
     if target.provider.missing:
         raise ConfigError(target.provider.missing)
     return dialect_of(target.provider.kind)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """The upstream's own id of a request: what its support asks for."""
+    return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
 
 
 def _asked(call: Call, step: Try) -> Call:

@@ -10,7 +10,7 @@ import trio
 
 from openai_gateway.engine.cached import keep, key_of, parts_of, recall
 from openai_gateway.engine.clocks import Broke
-from openai_gateway.engine.journey import Attempt, Facts, Journey
+from openai_gateway.engine.journey import Attempt, Facts, Journey, request_id_of
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.engine.whole import facts_of
@@ -195,7 +195,7 @@ class _Open:
             model=reading.model,
             usage=reading.usage,
             finish_reason=reading.finish_reason,
-            request_id=self.attempt.answer.headers.get("x-request-id"),
+            request_id=request_id_of(self.attempt.answer.headers),
             first_byte=trio.current_time() if self._first_byte is None else self._first_byte,
             written=reading.written,
             malformed=reading.malformed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import trio
 
-from openai_gateway.engine.journey import Facts, Journey
+from openai_gateway.engine.journey import Facts, Journey, request_id_of
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import GatewayError
@@ -56,7 +56,7 @@ def facts_of(json: Mapping[str, Json], exchange: Exchange, first_byte: float) ->
         model=model if isinstance(model, str) else None,
         usage=usage_of(json),
         finish_reason=finish_reason_of(json),
-        request_id=exchange.headers.get("x-request-id"),
+        request_id=request_id_of(exchange.headers),
         first_byte=first_byte,
         written=output_bytes(json),
     )

@@ -9,6 +9,7 @@ from openai_gateway.routing.calls import Json, Usage
 
 _BESIDE_CONTENT: Final = (
     "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio", "images",
+    "thinking_blocks", "anthropic_blocks",
 )  # fmt: skip
 _WRITTEN: Final = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 _FAILED: Final = frozenset({"error", "abort"})

@@ -71,12 +71,15 @@ def failure_of(cause: Cause, *, target: Target, redactor: Redactor, detail: str 
 
 
 def _about(target: Target, hint: str) -> str:
-    """The hint, with what a person can set in the place of {url}."""
-    return hint.format(url=target.provider.url_set_by or f"the address of {target.provider.name}")
+    """The hint, with what a person can set in the place of {url}, and what is to be found there in that of {api}."""
+    provider = target.provider
+    api = _APIS.get(provider.kind, "an OpenAI-compatible API")
+    return hint.format(url=provider.url_set_by or f"the address of {provider.name}", api=api)
 
 
+_APIS: Final = {"azure": "an Azure OpenAI resource", "anthropic": "Anthropic's Messages API"}
 _WAIT_LONGER: Final = "Raise TIMEOUT, or first_byte in the model's row, if this model thinks long."
-_CHECK_ADDRESS: Final = "Check {url}: it has to lead to an OpenAI-compatible API."
+_CHECK_ADDRESS: Final = "Check {url}: it has to lead to {api}."
 _CHECK_NETWORK: Final = "Check {url}, the network and the proxy."
 
 _WITHOUT_ANSWER: Final[Mapping[Cause, tuple[Kind, str, str]]] = {
@@ -95,12 +98,17 @@ _WITHOUT_ANSWER: Final[Mapping[Cause, tuple[Kind, str, str]]] = {
 
 _TOO_LONG: Final = (
     "context_length_exceeded", "exceed_context_size", "maximum context length", "context window", "context length",
-    "prompt is too long", "exceeds the available context size",
+    "prompt is too long", "exceeds the available context size", "exceed context limit",
 )  # fmt: skip
 _POLICY: Final = ("content_filter", "content_policy", "content policy", "responsibleaipolicyviolation", "moderation")
-_NO_MODEL: Final = ("model_not_found", "invalid model name", "no such model", "model not found")
+_NO_MODEL: Final = (
+    "model_not_found", "invalid model name", "no such model", "model not found", "deploymentnotfound",
+)  # fmt: skip
 _NO_ACCESS: Final = ("model_access_denied", "not allowed to access model")  # LiteLLM, of its virtual keys and teams
-_NO_MONEY: Final = ("budget_exceeded", "budget has been exceeded", "credit balance")  # LiteLLM, Anthropic
+_NO_MONEY: Final = (  # LiteLLM, LiteLLM, and Anthropic: no credit, a limit that the customer set or the contract has
+    "budget_exceeded", "budget has been exceeded", "credit balance", "specified api usage limits",
+    "spend_limit_reached",
+)  # fmt: skip
 _NO_KEY: Final = ("no_db_connection", "no connected db")  # LiteLLM without a database, of any key but its master key
 _NO_QUOTA: Final = ("insufficient_quota", "billing_hard_limit", "exceeded your current quota", "credit")
 
@@ -128,8 +136,10 @@ _IN_BAND_STATUS: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
     (429, ("rate_limit", "insufficient_quota", "too many requests")),
     (529, ("overloaded",)),
     (401, ("authentication_error", "invalid_api_key")),
+    (402, ("billing_error",)),
     (403, ("permission_error",)),
     (404, ("not_found",)),
+    (413, ("request_too_large",)),
     (400, ("invalid_request", "badrequest", "bad_request", "context_length", "content_filter", "content_policy")),
 )
 

@@ -21,9 +21,10 @@ MAX_RAW: Final = 16 * 1024
 # Each can be matched from any place in one go: an upstream that sends only beginnings must not cost quadratic time.
 _TAGS: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
+_PATH: Final = re.compile(r"([a-z_]+(?:\.[A-Za-z0-9_]+)*): ")
 _REFUSES: Final = re.compile(
     r"unsupported|not supported|(?:does not|doesn't) support|not permitted|not allowed|unrecognized|unexpected"
-    r"|unknown (?:parameter|argument|field)|deprecated|must be verified to stream",
+    r"|unknown (?:parameter|argument|field)|deprecated|must be verified to stream|cannot both be specified",
     re.IGNORECASE,
 )
 
@@ -61,11 +62,13 @@ class Words:
         if isinstance(clean, str):
             return cls(message=cut(clean))
         message = clean.get("message") or clean.get("detail") or clean
+        words = message if isinstance(message, str) else redactor.redact(dumps(message).decode())
+        is_anthropic = value.get("type") == "error"
         return cls(
-            message=cut(message if isinstance(message, str) else redactor.redact(dumps(message).decode())),
+            message=cut(words),
             type=_text(clean.get("type")),
-            code=_text(clean.get("code")),
-            param=_text(clean.get("param")),
+            code=_text(clean.get("code")) or (_anthropic_code(clean) if is_anthropic else None),
+            param=_text(clean.get("param")) or (_leading_path(words) if is_anthropic else None),
             raw=clean if len(dumps(clean)) <= MAX_RAW else {},
         )
 
@@ -85,6 +88,9 @@ class Words:
         return next(_mentioned(self.message), None)
 
 
+_OF_BARE_ERROR: Final = frozenset({"detail", "message", "code", "type", "param", "statusCode"})  # statusCode: Azure
+
+
 def error_in(value: Json) -> Mapping[str, Any] | str | None:
     """The error that a JSON body is, or holds; None for an answer.
 
@@ -96,8 +102,20 @@ def error_in(value: Json) -> Mapping[str, Any] | str | None:
     for error in (value.get("error"), *_errors_of_choices(value.get("choices"))):
         if isinstance(error, Mapping | str) and error:
             return error
-    is_error = value.get("object") == "error" or (value.keys() <= {"detail", "message", "code", "type", "param"})
+    is_error = value.get("object") == "error" or value.keys() <= _OF_BARE_ERROR
     return value if is_error and (value.get("message") or value.get("detail")) else None
+
+
+def _anthropic_code(error: Mapping[str, Any]) -> str | None:
+    """The stable code behind a type: Anthropic has it one floor down (the `anthropic` package's APIStatusError)."""
+    details = error.get("details")
+    return _text(details.get("error_code")) if isinstance(details, Mapping) else None
+
+
+def _leading_path(message: str) -> str | None:
+    """The parameter that an error of Anthropic's is about: "max_tokens: …", "messages.0.content: …"."""
+    match = _PATH.match(message)
+    return match[1] if match else None
 
 
 def _errors_of_choices(choices: Json) -> Iterator[Json]:

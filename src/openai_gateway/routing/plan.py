@@ -27,8 +27,9 @@ class Provider:
     """Where calls go, and the credential they carry.
 
     `base_url` is normalised: no trailing slash, it ends before /chat/completions. `missing` says what to set before
-    this provider can be called (its key, or a kind that is not built yet). `url_set_by` and `key_set_by` are what a
-    person changes for another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing.
+    this provider can be called (its key, its address). `url_set_by` and `key_set_by` are what a person changes for
+    another address or key (GATEWAY_URL, or base_url of openai); empty where there is no such thing. `api_version` is
+    Azure's: None for the surface that needs none.
     `transport` is one of TRANSPORTS; None for the one that can do what is asked. `ca_bundle` may be SYSTEM_STORE.
     `api_key` is the key as far as it is known; `key_source` says where it is read (again) when a call needs it.
     `certificates` says which version of the files `ca_bundle` and `client_cert` was there when the configuration was
@@ -49,6 +50,7 @@ class Provider:
     allow_insecure: bool = False
     transport: str | None = None
     http2: bool = False
+    api_version: str | None = None
     missing: str = ""
     url_set_by: str = ""
     key_set_by: str = ""

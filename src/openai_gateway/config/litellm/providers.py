@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import attrs
 
-from openai_gateway.config import environment
 from openai_gateway.config.addresses import base_url
 from openai_gateway.config.file import is_secret_header
 from openai_gateway.config.litellm.origins import ORIGINS, Origin
 from openai_gateway.config.litellm.parts import Notes, Part, environment_variable
 from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.usable import is_header_value
 from openai_gateway.secret import Redactor
 
 _CHAT: Final = "/chat/completions"
@@ -101,7 +101,7 @@ def _table(origin: Origin, params: Part) -> dict[str, Any] | None:
         return None
     table |= where
     organization = params.text("organization")
-    if organization is not None and environment.is_header_value(organization):
+    if organization is not None and is_header_value(organization):
         table["organization"] = organization
     elif organization is not None:
         params.note("organization", "it holds a character that no header can carry")
@@ -163,7 +163,7 @@ def _headers(params: Part) -> dict[str, str]:
                 part.note(
                     name, "a header that may hold a secret is not copied; add it where only you can read the file"
                 )
-            elif isinstance(value, str) and value.strip() and environment.is_header_value(value) and is_token(name):
+            elif isinstance(value, str) and value.strip() and is_header_value(value) and is_token(name):
                 found[name] = value.strip()
             else:
                 part.note(name, "it is no header that can be sent")

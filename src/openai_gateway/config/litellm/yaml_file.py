@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from openai_gateway.config.environment import NO_PATH, reason
 from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.files import NO_PATH, reason
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
 _QUOTED: Final = re.compile(r"('[^']')|'.*", re.DOTALL)  # a single character is one of YAML's own

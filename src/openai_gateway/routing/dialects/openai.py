@@ -7,6 +7,7 @@ from typing import Final
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
+from openai_gateway.routing.dialects.headers import posting
 from openai_gateway.routing.dialects.openai_body import body_of, headers_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
@@ -18,11 +19,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     return UpstreamRequest(
         method="POST",
         url=f"{target.provider.base_url}/{call.endpoint}",
-        headers=(
-            *headers_of(target.provider, call),
-            ("content-type", "application/json"),
-            ("accept", "text/event-stream" if stream else "application/json"),
-        ),
+        headers=(*headers_of(target.provider, call), *posting(stream=stream)),
         body=body_of(call, target.model, stream=stream, changes=changes),
     )
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Headers
+from openai_gateway.routing.dialects.headers import headers_with
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.plan import Provider
 from openai_gateway.routing.repair import Repair, mend
 from openai_gateway.wire.strict import dumps
-
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom all others follow
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def body_of(call: Call, model: str, *, stream: bool, changes: tuple[Repair, ...]) -> bytes:
@@ -36,23 +33,11 @@ def body_of(call: Call, model: str, *, stream: bool, changes: tuple[Repair, ...]
 
 def headers_of(provider: Provider, call: Call | None = None) -> Headers:
     """The credential, the organisation and what else the configuration says; the provider's own headers win."""
-    headers = {"accept-encoding": "identity"}
+    own = {}
     if provider.api_key is not None:
-        headers["authorization"] = f"Bearer {provider.api_key.reveal()}"
+        own["authorization"] = f"Bearer {provider.api_key.reveal()}"
     if provider.organization:
-        headers["openai-organization"] = provider.organization
+        own["openai-organization"] = provider.organization
     if provider.project:
-        headers["openai-project"] = provider.project
-    if call is not None:
-        headers |= _of_caller(call)
-    headers |= {name.lower(): value for name, value in provider.headers.items()}
-    return tuple(headers.items())
-
-
-def _of_caller(call: Call) -> dict[str, str]:
-    """The two headers that a caller may set, each only in its own form: nothing else may ride along."""
-    said = (
-        ("traceparent", call.traceparent, _TRACEPARENT),
-        ("idempotency-key", call.idempotency_key, _IDEMPOTENCY_KEY),
-    )
-    return {name: value for name, value, form in said if value is not None and form.fullmatch(value)}
+        own["openai-project"] = provider.project
+    return headers_with(own, provider, call)

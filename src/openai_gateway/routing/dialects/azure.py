@@ -1,0 +1,66 @@
+"""Azure OpenAI: OpenAI's bodies and answers behind addresses and a header of its own.
+
+Two surfaces (learn.microsoft.com, "Azure OpenAI in Microsoft Foundry Models v1 API"): the newer one below /openai/v1 is
+asked like OpenAI, with the deployment's name as the model; the older one has a path a deployment and needs a dated
+`api-version`. The provider's base URL says which: config/addresses.py ends that of the newer one in /openai/v1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.calls import Call
+from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
+from openai_gateway.routing.dialects.headers import headers_with, posting
+from openai_gateway.routing.dialects.openai_body import body_of
+from openai_gateway.routing.plan import Provider, Target
+from openai_gateway.routing.repair import Repair
+from openai_gateway.wire.sse import Event
+
+_V1: Final = "/openai/v1"
+_BESIDE_DEPLOYMENTS: Final = frozenset({"responses"})
+"""Endpoints of the older surface that take the deployment's name in the body alone."""
+
+
+def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, ...] = ()) -> UpstreamRequest:
+    """The OpenAI request, for the deployment that the target's model names."""
+    provider = target.provider
+    own = {} if provider.api_key is None else {"api-key": provider.api_key.reveal()}
+    return UpstreamRequest(
+        method="POST",
+        url=_url(provider, target.model, call.endpoint),
+        headers=(*headers_with(own, provider, call), *posting(stream=stream)),
+        body=body_of(call, target.model, stream=stream, changes=changes),  # the older surface ignores the model in it
+    )
+
+
+def answer(body: bytes) -> bytes:
+    """The same."""
+    return body
+
+
+def events() -> EventDecoder:
+    """A decoder that gives each event's data as it came; a chunk with prompt_filter_results and no choice is one."""
+    return _data_of
+
+
+def _data_of(event: Event) -> Sequence[bytes]:
+    return (event.data,)
+
+
+def _url(provider: Provider, deployment: str, endpoint: str) -> str:
+    if deployment in {".", ".."}:  # a segment that no encoding keeps from leading elsewhere (RFC 3986, 5.2.4)
+        message = f"{deployment!r} is no name of a deployment."
+        raise GatewayError(kind=Kind.MODEL_NOT_FOUND, message=message, param="model")
+    query = f"?api-version={quote(provider.api_version, safe='')}" if provider.api_version else ""
+    if provider.base_url.endswith(_V1):
+        return f"{provider.base_url}/{endpoint}{query}"
+    within = "" if endpoint in _BESIDE_DEPLOYMENTS else f"/deployments/{quote(deployment, safe='')}"
+    return f"{provider.base_url}/openai{within}/{endpoint}{query}"
+
+
+AZURE: Final = Dialect(kind="azure", encode=encode, models=None, answer=answer, events=events)
+"""It lists no models: a key sees the base models that could be deployed, and not the deployments that can be asked."""

@@ -1,0 +1,37 @@
+"""What each request carries, whatever the kind of provider: a credential, a trace, the operator's own headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from openai_gateway.routing.calls import Call
+from openai_gateway.routing.dialects.dialect import Headers
+from openai_gateway.routing.plan import Provider
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom all others follow
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def headers_with(own: Mapping[str, str], provider: Provider, call: Call | None = None) -> Headers:
+    """The dialect's `own` headers (names in small letters) among the others; the provider's configured ones win."""
+    headers = {"accept-encoding": "identity", **own}
+    if call is not None:
+        headers |= _of_caller(call)
+    headers |= {name.lower(): value for name, value in provider.headers.items()}
+    return tuple(headers.items())
+
+
+def _of_caller(call: Call) -> dict[str, str]:
+    """The two headers that a caller may set, each only in its own form: nothing else may ride along."""
+    said = (
+        ("traceparent", call.traceparent, _TRACEPARENT),
+        ("idempotency-key", call.idempotency_key, _IDEMPOTENCY_KEY),
+    )
+    return {name: value for name, value, form in said if value is not None and form.fullmatch(value)}
+
+
+def posting(*, stream: bool) -> Headers:
+    """What a request with a JSON body says of it, and of the answer it wants."""
+    return ("content-type", "application/json"), ("accept", "text/event-stream" if stream else "application/json")
