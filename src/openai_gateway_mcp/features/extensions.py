@@ -10,6 +10,7 @@ from openai_gateway_mcp.features.default_model import choose, with_names
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import seed_fault
 from openai_gateway_mcp.features.rate_limit import RateLimit
+from openai_gateway_mcp.features.settings import TENANT
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import text_of
@@ -55,7 +56,8 @@ async def _complete_prompt(asked: ExtensionCalled, door: Door) -> Params:
     gateway = await door.gateway()
     choice = await choose(door, model)
     try:
-        reply = await gateway.call(Call(model=choice.model, body=body, traceparent=traceparent(asked.call.meta)))
+        trace = traceparent(asked.call.meta)
+        reply = await gateway.call(Call(model=choice.model, body=body, traceparent=trace, tenant=TENANT))
     except GatewayError as error:
         raise await with_names(door, error, model) from error
     return _result(reply.json)

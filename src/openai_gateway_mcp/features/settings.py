@@ -9,6 +9,9 @@ from openai_gateway import Settings as GatewaySettings
 MAX_CHARACTERS = 48_000
 """Claude Code writes results over 50,000 characters to a file that its model must then read in pieces."""
 
+TENANT = "stdio"
+"""Who asks, for the gateway's cache: on stdio there is one client, and its process is its own."""
+
 
 @attrs.frozen(kw_only=True)
 class Settings:

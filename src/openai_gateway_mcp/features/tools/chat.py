@@ -12,6 +12,7 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.default_model import choose, with_names
+from openai_gateway_mcp.features.settings import TENANT
 from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, WrongArgument, argument
 from openai_gateway_mcp.protocol.model import Text, ToolResult
 
@@ -52,6 +53,7 @@ async def chat(args: ChatArgs, context: Context) -> ToolResult:
         whole=True,
         repair=True,
         traceparent=traceparent(context.call.meta),
+        tenant=TENANT,
     )
     limit = context.settings.max_characters
     try:

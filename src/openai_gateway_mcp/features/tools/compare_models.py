@@ -11,6 +11,7 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import Shown, prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.failures import error_meta, explain
+from openai_gateway_mcp.features.settings import TENANT
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, argument
 from openai_gateway_mcp.protocol.model import Text, ToolResult
@@ -47,11 +48,18 @@ async def compare_models(args: CompareArgs, context: Context) -> ToolResult:
     async def fill(place: int, call: Call) -> None:
         sections[place] = await _section(gateway, call, pace, context, len(args.models))
 
+    first = Call(
+        model=args.models[0],
+        body=body,
+        deadline=deadline,
+        whole=True,
+        repair=True,
+        traceparent=traceparent(context.call.meta),
+        tenant=TENANT,
+    )
     async with trio.open_nursery() as nursery:
         for place, model in enumerate(args.models):
-            trace = traceparent(context.call.meta)
-            call = Call(model=model, body=body, deadline=deadline, whole=True, repair=True, traceparent=trace)
-            nursery.start_soon(fill, place, call)
+            nursery.start_soon(fill, place, attrs.evolve(first, model=model))
     in_order = [sections[place] for place in range(len(args.models))]
     text = "\n\n".join(f"## {model}\n\n{one.shown.text}" for model, one in zip(args.models, in_order, strict=True))
     return ToolResult(
