@@ -10,6 +10,9 @@ import attrs
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
+from openai_gateway.engine.upstream import Upstream, open_upstream
+from openai_gateway.net.pool import Limits
+from openai_gateway.net.transport import Http11Transport
 from tests.gateway_engine.loopback import Connection, Serve
 
 
@@ -77,3 +80,13 @@ async def in_memory(serve: Serve, *, lockstep: bool = False) -> AsyncIterator[Me
     async with trio.open_nursery() as nursery:
         yield Memory(serve, nursery, lockstep_stream_pair if lockstep else memory_stream_pair)
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def native(serve: Serve, limits: Limits | None = None) -> AsyncIterator[tuple[Upstream, Memory, Http11Transport]]:
+    """Our transport over such an upstream, as the engine uses it; after it no stream may be open."""
+    async with in_memory(serve) as memory:
+        transport = Http11Transport(connect=memory.connect, limits=limits)
+        async with transport, open_upstream(transport) as upstream:
+            yield upstream, memory, transport
+        assert memory.open == 0

@@ -245,6 +245,18 @@ async def test_a_refusal_is_heard_while_the_body_is_still_being_sent(stays: bool
     assert got == Got(413, b"large")
 
 
+async def leaves_in_the_middle(connection: Connection) -> None:
+    await connection.stream.receive_some(1000)
+
+
+async def test_a_server_that_leaves_while_the_body_is_being_sent_has_not_answered() -> None:
+    async with loopback(leaves_in_the_middle) as server, open_upstream() as upstream:
+        with trio.fail_after(10):
+            got = await outcome(upstream, provider(base_url=server.base_url), body=b"x" * 2**24)
+
+    assert got == Failed(Cause.RESET)
+
+
 async def takes_its_time(connection: Connection) -> None:
     await connection.stream.receive_some(1000)
     await connection.stream.send_all(CHUNKED)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import httpx
 import pytest
 import trio
@@ -12,25 +9,15 @@ import trio.testing
 from trio.testing import MockClock
 
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.upstream import Upstream, open_upstream
+from openai_gateway.engine.upstream import Upstream
 from openai_gateway.net.pool import Limits
-from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.attempts import Cause
-from tests.gateway_engine.loopback import Connection, Serve
+from tests.gateway_engine.loopback import Connection
 from tests.gateway_engine.scripted import provider
 from tests.gateway_net.exchanges import CHUNKED, OK, SECOND, Failed, Got, clocks, outcome, plays, request
-from tests.gateway_net.memory import Memory, in_memory
+from tests.gateway_net.memory import native
 
 ONE = provider(base_url="http://one.example/v1")
-
-
-@asynccontextmanager
-async def native(serve: Serve, limits: Limits | None = None) -> AsyncIterator[tuple[Upstream, Memory, Http11Transport]]:
-    async with in_memory(serve) as memory:
-        transport = Http11Transport(connect=memory.connect, limits=limits)
-        async with transport, open_upstream(transport) as upstream:
-            yield upstream, memory, transport
-        assert memory.open == 0
 
 
 async def answers(connection: Connection) -> None:

@@ -25,7 +25,7 @@ from tests.gateway_engine.scripted import provider
 from tests.gateway_engine.test_cancellation import CancelAtStep
 from tests.gateway_net.certificates import server_context
 from tests.gateway_net.exchanges import CHUNKED, OK, Failed, Got, clocks, outcome, plays, request
-from tests.gateway_net.memory import Memory, in_memory
+from tests.gateway_net.memory import Memory, in_memory, native
 
 ONE = provider(base_url="http://one.example/v1")
 URL = httpx.URL("http://one.example/v1/x")
@@ -39,6 +39,52 @@ async def test_it_serves_as_a_transport_of_httpx(autojump_clock: MockClock) -> N
         assert (answer.status_code, answer.reason_phrase, answer.http_version) == (200, "OK", "HTTP/1.1")
         assert answer.text == "ok"
         assert memory.open == 0
+
+
+async def test_a_cut_body_is_an_error_in_httpxs_terms(autojump_clock: MockClock) -> None:
+    serve = plays([CHUNKED + b"4\r\nhalf\r\n"])
+    async with in_memory(serve) as memory, httpx.AsyncClient(transport=Http11Transport(connect=memory.connect)) as one:
+        with pytest.raises(httpx.ReadError, match="incomplete chunked read"):
+            await one.get(URL)
+
+        assert memory.open == 0
+
+
+async def test_headers_keep_their_values_whatever_their_bytes(autojump_clock: MockClock) -> None:
+    said = b"HTTP/1.1 200 OK\r\nX-A: \xc3\xb6\r\nx-a: two\r\nX-Latin: \xf6\r\ncontent-length: 0\r\n\r\n"
+    async with native(plays([said])) as (upstream, _, _):
+        exchange = await upstream.open(ONE, request(ONE.base_url), clocks())
+        await exchange.aclose()
+
+    assert dict(exchange.headers) == {"x-a": "\u00f6, two", "x-latin": "\u00f6", "content-length": "0"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "head"),
+    [
+        ((), b"{}", b"POST /v1/x HTTP/1.1\r\nHost: one.example\r\nUser-Agent: openai-gateway/"),
+        ((("host", "two.example"),), b"{}", b"POST /v1/x HTTP/1.1\r\nhost: two.example\r\n"),
+        ((), b"", b"POST /v1/x HTTP/1.1\r\nHost: one.example\r\n"),
+    ],
+    ids=["as it is", "a host of the configuration", "no body"],
+)
+async def test_what_is_sent(
+    autojump_clock: MockClock, headers: tuple[tuple[str, str], ...], body: bytes, head: bytes
+) -> None:
+    seen = b""
+
+    async def serve(connection: Connection) -> None:
+        nonlocal seen
+        seen = await connection.request()
+        await connection.stream.send_all(OK)
+
+    async with native(serve) as (upstream, _, _):
+        asked = UpstreamRequest(method="POST", url=f"{ONE.base_url}/x", headers=headers, body=body)
+        await (await upstream.open(ONE, asked, clocks())).aclose()
+
+    assert seen.startswith(head)
+    assert seen.lower().count(b"host:") == 1
+    assert seen.endswith(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 async def test_a_body_that_comes_in_parts_is_sent_in_chunks(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""HTTP exchanges with providers: the only importer of the HTTP client, whose exceptions become our causes here."""
+"""HTTP exchanges with providers: over our own client or httpx's, whose exceptions become our causes here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 import importlib.util
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,14 +17,17 @@ import trio
 from openai_gateway import __version__
 from openai_gateway.engine.clocks import Broke, Clocks
 from openai_gateway.errors import ConfigError
+from openai_gateway.net.client import Http11Client, Origin, Unreachable
+from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable
 from openai_gateway.net.tls import client_context
-from openai_gateway.net.transport import FRESH, WATCH, Http11Transport
+from openai_gateway.net.transport import Http11Transport, origin_of
 from openai_gateway.net.words import innermost
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
 from openai_gateway.routing.plan import Provider
 
 Transport = httpx.AsyncBaseTransport
+Around = Callable[[], AbstractContextManager[None]]
 
 MAX_ANSWER_BYTES: Final = 64 * 2**20
 MAX_ERROR_BYTES: Final = 256 * 1024
@@ -36,19 +39,23 @@ _USER_AGENT: Final = f"openai-gateway/{__version__}"
 _LIMITS: Final = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=5.0)
 
 CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
+    (Unreachable, Cause.CONNECT),
+    (Gone, Cause.RESET),
+    (Unreadable, Cause.MALFORMED),
+    (Unsendable, Cause.NOT_CONFIGURED),  # a header that cannot be sent comes from the configuration
     (httpx.PoolTimeout, Cause.CONNECT_CLOCK),
     (httpx.ConnectTimeout, Cause.CONNECT_CLOCK),
     (httpx.TimeoutException, Cause.FIRST_BYTE_CLOCK),
     (httpx.ConnectError, Cause.CONNECT),
     (httpx.ProxyError, Cause.CONNECT),
     (httpx.NetworkError, Cause.RESET),
-    (httpx.LocalProtocolError, Cause.NOT_CONFIGURED),  # a header that cannot be sent comes from the configuration
+    (httpx.LocalProtocolError, Cause.NOT_CONFIGURED),
     (httpx.TransportError, Cause.MALFORMED),
     (httpx.InvalidURL, Cause.CONNECT),
     (UnicodeError, Cause.CONNECT),  # a host name that IDNA or the resolver refuses, a header that is no ASCII
 )
-"""What each of httpx's exceptions means (our transport raises the same), the first row that fits. A timeout here is the
-transport's own; ours has none."""
+"""What each exception of our client and of httpx means, the first row that fits. A timeout is httpx's own: ours has
+none."""
 
 _FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
 
@@ -170,6 +177,55 @@ def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
 
 
 async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, *, fresh: bool = False) -> Exchange:
+    if isinstance(transport, Http11Transport):  # without httpx's values, which cost as much as h11 and give nothing
+        return Exchange(await _ask(transport.client, request, clocks, fresh=fresh), clocks)
+    return Exchange(await _ask_httpx(transport, request, clocks), clocks)
+
+
+async def _ask(client: Http11Client, request: UpstreamRequest, clocks: Clocks, *, fresh: bool) -> Answer:
+    try:
+        place = _place_of(request.url)
+        headers = _headers_of(request, place)
+        with clocks.wait():
+            return await client.ask(
+                place.origin,
+                method=request.method,
+                target=place.target,
+                headers=headers,
+                body=request.body,
+                watch=clocks,
+                fresh=fresh,
+            )
+    except _FOREIGN as error:
+        raise _broke(error) from None
+
+
+@attrs.frozen
+class _Place:
+    """What a URL says, as HTTP/1.1 wants to hear it."""
+
+    origin: Origin
+    target: bytes
+    host: str
+
+
+@functools.lru_cache(maxsize=1024)  # a provider has few, and httpx takes 40 us to read one
+def _place_of(url: str) -> _Place:
+    parsed = httpx.URL(url)
+    return _Place(origin_of(parsed), parsed.raw_path, parsed.netloc.decode("ascii"))
+
+
+def _headers_of(request: UpstreamRequest, place: _Place) -> list[tuple[str, str]]:
+    """With those that HTTP asks for: a Host, if the configuration names none, and the length of the body."""
+    headers = [("User-Agent", _USER_AGENT), *request.headers]
+    if not any(name.lower() == "host" for name, _ in request.headers):
+        headers.insert(0, ("Host", place.host))
+    if request.body or request.method != "GET":
+        headers.append(("Content-Length", str(len(request.body))))
+    return headers
+
+
+async def _ask_httpx(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Answer:
     opening = _Opening(clocks)
     with mapped():
         outgoing = httpx.Request(
@@ -177,12 +233,7 @@ async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, 
             request.url,
             headers=[("user-agent", _USER_AGENT), *request.headers],
             content=request.body or None,
-            extensions={
-                WATCH: clocks,
-                FRESH: fresh,
-                "trace": opening.trace,
-                "timeout": {"pool": clocks.connect},
-            },
+            extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
         )
     try:
         with mapped(), clocks.wait():
@@ -190,7 +241,7 @@ async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, 
     except BaseException:
         await opening.aclose()
         raise
-    return Exchange(response, clocks)
+    return HttpxAnswer(response)
 
 
 class _Opening:
@@ -214,26 +265,36 @@ class _Opening:
                 await self._stream.aclose()
 
 
-class Exchange:
-    """An answer that is being received. Reading and closing are for one task at a time."""
-
-    def __init__(self, response: httpx.Response, clocks: Clocks) -> None:
-        if not isinstance(response.stream, httpx.AsyncByteStream):
-            raise TypeError("The transport's answer is not for an asynchronous reader")
-        self._response = response
-        self._stream = response.stream
-        self._clocks = clocks
-        self._pieces: AsyncIterator[bytes] | None = None
-        self._closed = False
+class Answer(Protocol):
+    """An answer that is being received, whoever received it."""
 
     @property
-    def status(self) -> int:
-        return self._response.status_code
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """With names in small letters; of a repeated one the values are joined by a comma."""
+
+    async def read(self, around: Around) -> bytes:
+        """Some of the body, as it comes; b"" at its end. `around` stands around each wait for the upstream."""
+
+    async def aclose(self) -> None:
+        """Close at once, whatever is still to come; a connection whose answer was read to its end is kept."""
+
+
+class Exchange:
+    """An answer under its clocks. Reading and closing are for one task at a time."""
+
+    def __init__(self, answer: Answer, clocks: Clocks) -> None:
+        self._answer = answer
+        self._clocks = clocks
+        self._begun = False
+        self.status: Final = answer.status
 
     @functools.cached_property
     def headers(self) -> Mapping[str, str]:
         """With names in small letters; of a repeated one the values are joined by a comma."""
-        return dict(self._response.headers)
+        return self._answer.headers
 
     def content_came(self) -> None:
         """From now on the idle clock runs in the place of the first-byte clock."""
@@ -241,17 +302,14 @@ class Exchange:
 
     async def read(self) -> bytes:
         """Some bytes, as they come; b"" at the end. Raises Broke."""
-        if self._pieces is None:
+        if not self._begun:
+            self._begun = True
             self._refuse_encoding()
-            self._pieces = aiter(self._stream)
         try:
-            with mapped(), self._clocks.wait():
-                return await _some(self._pieces)
-        except Broke as broke:
-            if broke.cause is not Cause.RESET:
-                raise
-            detail = broke.detail
-        raise Broke(Cause.CUT, detail)
+            return await self._answer.read(self._clocks.wait)
+        except _FOREIGN as error:
+            broke = _broke(error)
+        raise Broke(Cause.CUT, broke.detail) if broke.cause is Cause.RESET else broke
 
     async def read_all(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body. Raises Broke, also where it is longer than `limit`."""
@@ -274,7 +332,39 @@ class Exchange:
                 pass
 
     async def aclose(self) -> None:
-        """Close at once, whatever is still to come; a connection whose answer was read to its end is kept.
+        """Close at once, whatever is still to come; a connection whose answer was read to its end is kept."""
+        await self._answer.aclose()
+
+    def _refuse_encoding(self) -> None:
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        if encoding not in {"", "identity"}:
+            raise Broke(Cause.MALFORMED, f"it came as content-encoding {encoding!r}, though identity was asked for")
+
+
+class HttpxAnswer:
+    """An answer of httpx's, or of whatever stands in for it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError("The transport's answer is not for an asynchronous reader")
+        self._response = response
+        self._stream = response.stream
+        self._pieces: AsyncIterator[bytes] | None = None
+        self._closed = False
+        self.status: Final = response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return dict(self._response.headers)
+
+    async def read(self, around: Around) -> bytes:
+        if self._pieces is None:
+            self._pieces = aiter(self._stream)
+        with around():
+            return await _some(self._pieces)
+
+    async def aclose(self) -> None:
+        """The same.
 
         httpx's body is a nest of async generators, and closing the outermost leaves the inner ones to the garbage
         collector. So it is read once more under a scope that is cancelled already: that unwinds each of them, and
@@ -290,11 +380,6 @@ class Exchange:
                     await _exhaust(self._pieces)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1), suppress(httpx.HTTPError):
             await self._response.aclose()
-
-    def _refuse_encoding(self) -> None:
-        encoding = self._response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in {"", "identity"}:
-            raise Broke(Cause.MALFORMED, f"it came as content-encoding {encoding!r}, though identity was asked for")
 
 
 async def _some(pieces: AsyncIterator[bytes]) -> bytes:
@@ -317,11 +402,15 @@ async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """httpx's exceptions become Broke, by the table. The original is cut off: it carries the request, key and all."""
+    """Foreign exceptions become Broke, by the table. They are cut off: httpx's carry the request, key and all."""
     try:
         yield
     except _FOREIGN as error:
-        raise Broke(_cause(error), _detail(error)) from None
+        raise _broke(error) from None
+
+
+def _broke(error: Exception) -> Broke:
+    return Broke(_cause(error), _detail(error))
 
 
 def _cause(error: Exception) -> Cause:
@@ -331,6 +420,8 @@ def _cause(error: Exception) -> Cause:
 
 
 def _detail(error: Exception) -> str:
+    if isinstance(error, NetError):
+        return str(error)
     if isinstance(error, httpx.LocalProtocolError):
         return "the request has a header that cannot be sent"  # the words of h11 quote it, and it may be the key
     return innermost(error)

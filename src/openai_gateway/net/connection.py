@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import select
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
 import h11
 import trio
 
 from openai_gateway.net.tls import undecrypted
+from openai_gateway.net.words import innermost
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of an answer's head, of its trailers, of a chunk's head. Node refuses heads over 16 KiB, Go over 10 MiB; those of
@@ -44,8 +46,20 @@ class Watch(Protocol):
         """The first bytes of the answer are here."""
 
 
-class Gone(Exception):
+class NetError(Exception):
+    """An exchange failed. The words are for a person, and hold nothing of the request."""
+
+
+class Gone(NetError):
     """The peer left before its answer was whole."""
+
+
+class Unreadable(NetError):
+    """What came is no HTTP/1.1."""
+
+
+class Unsendable(NetError):
+    """The request cannot be written as HTTP. The words quote nothing of it."""
 
 
 class Connection:
@@ -59,26 +73,30 @@ class Connection:
         self._answering = False
         self._ended = False  # the peer's half of the stream
         self._complete = False  # the answer of this exchange
-        self._failure: Exception | None = None
+        self._failure: NetError | None = None
         self.idle_limit: float | None = None
         """The seconds for which the server said it keeps the connection while it is idle, if it did."""
 
     async def ask(self, request: h11.Request, body: bytes, watch: Watch) -> h11.Response:
-        """Send, and give the head of the answer. Raises Gone, h11.RemoteProtocolError, trio.BrokenResourceError."""
-        data = self._http.send(request)
-        if body:
-            data += self._http.send(h11.Data(data=body))
-        data += self._http.send(h11.EndOfMessage())
+        """Send, and give the head of the answer. Raises NetError."""
+        data = self._written(request, body)
         watch.sending(reused=self._served)
         if len(data) > _BLIND_BYTES:
             return await self._ask_listening(data, watch)
         await self._send(data)
         return await self._head(watch)
 
-    async def piece(self) -> bytes:
-        """Some of the answer's body, all that has come of it; b"" after its end. Raises as `ask`."""
-        while not (found := self._received()) and not self._complete:
-            await self._receive()
+    async def piece(self, around: Callable[[], AbstractContextManager[None]]) -> bytes:
+        """Some of the answer's body, all that has come of it; b"" after its end. Raises NetError.
+
+        `around` stands around the wait for more, if there is one.
+        """
+        found = self._received()
+        if not found and not self._complete:
+            with around():
+                while not found and not self._complete:
+                    await self._receive()
+                    found = self._received()
         return found
 
     def renew(self) -> bool:
@@ -110,18 +128,27 @@ class Connection:
             scope.cancel()
             await self._stream.aclose()
 
+    def _written(self, request: h11.Request, body: bytes) -> bytes:
+        http = self._http
+        try:
+            head = http.send(request)
+            return b"".join((head, http.send(h11.Data(data=body)), http.send(h11.EndOfMessage())))
+        except h11.LocalProtocolError as error:  # a body that is not as long as its head says
+            words = str(error)
+        raise Unsendable(words)
+
     async def _ask_listening(self, data: bytes, watch: Watch) -> h11.Response:
         """Send while listening: a server may refuse a large body without reading it, and never read on."""
-        found: h11.Response | Exception
+        found: h11.Response | NetError
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, data)
             try:
                 found = await self._head(watch)
-            except (Gone, h11.RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            except NetError as error:
                 found = error  # raised below: a nursery would make a group of it
-            if isinstance(found, Exception) or found.status_code >= 400:
+            if isinstance(found, NetError) or found.status_code >= 400:
                 nursery.cancel_scope.cancel()
-        if isinstance(found, Exception):
+        if isinstance(found, NetError):
             raise found
         return found
 
@@ -142,7 +169,7 @@ class Connection:
             if isinstance(event, h11.Response):
                 self.idle_limit = _idle_limit(event)
                 return event
-        raise h11.RemoteProtocolError(f"more than {MAX_INTERIM_ANSWERS} interim answers")
+        raise Unreadable(f"more than {MAX_INTERIM_ANSWERS} interim answers")
 
     def _received(self) -> bytes:
         """The body as far as it was read already. An error waits until that has been given."""
@@ -158,7 +185,7 @@ class Connection:
                     self._complete = True
                 else:
                     break
-        except (Gone, h11.RemoteProtocolError) as error:
+        except NetError as error:
             self._failure = error
             if not found:
                 raise
@@ -168,13 +195,16 @@ class Connection:
         try:
             return self._http.next_event()
         except h11.RemoteProtocolError as error:
-            if not self._ended:
-                raise
             words = str(error)
+        if not self._ended:
+            raise Unreadable(words)
         raise Gone(words if self._answering else "the server closed the connection without an answer")
 
     async def _receive(self) -> None:
-        data = await self._stream.receive_some(PIECE_BYTES)
+        try:
+            data = await self._stream.receive_some(PIECE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise Gone(innermost(error)) from None
         self._ended = not data
         self._http.receive_data(bytes(data))  # a copy only where memory streams gave a bytearray
 

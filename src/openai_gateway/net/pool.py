@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import trio
 
-from openai_gateway.net.connection import Connection, Watch
+from openai_gateway.net.connection import Connection, Gone, Watch
 
 _MARGIN: Final = 1.0
 """Seconds by which a connection is given up before its server said it would: one way, and the server's own timer."""
@@ -57,7 +57,7 @@ class Pool:
         """A place, and in it the connection that was used last, or none where one has to be opened.
 
         `fresh`: a kept connection has just proved dead, and so will those that are as old: they are closed. Raises
-        trio.ClosedResourceError after `aclose`.
+        Gone after `aclose`.
         """
         try:
             self._places.acquire_nowait()
@@ -68,7 +68,7 @@ class Pool:
         self._taken.add(place)
         try:
             if self._closed:
-                raise trio.ClosedResourceError("the connections were closed while a place was waited for")
+                raise Gone("the connections were closed while a place was waited for")
             if fresh:
                 await self._close_idle()
             await self._fill(place)
