@@ -184,9 +184,12 @@ def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayEr
         said = f": {words.message}" if words.message else "."
         own: dict[str, Any] = {"status": status} if status < 500 else {}
         return GatewayError(kind=kind, message=f"{target.name} answered {status}{said}", **own)
+    # A 404 that is not about the model is about the path: a wrong base URL, or an api_version that Azure does not have.
+    hint = _about(target, _CHECK_ADDRESS) if status == 404 and cause is Cause.REFUSED else ""
     return GatewayError(
         kind=kind,
         message=words.message,
+        hint=hint,
         status=status,
         type=words.type or kind.type,
         code=words.code or kind.code,

@@ -21,7 +21,7 @@ MAX_RAW: Final = 16 * 1024
 # Each can be matched from any place in one go: an upstream that sends only beginnings must not cost quadratic time.
 _TAGS: Final = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
-_PATH: Final = re.compile(r"([a-z_]+(?:\.[A-Za-z0-9_]+)*): ")
+_PATH: Final = re.compile(r"(?!anthropic_messages: )([a-z_]+(?:\.[A-Za-z0-9_]+)*): ")  # LiteLLM has its route there
 _REFUSES: Final = re.compile(
     r"unsupported|not supported|(?:does not|doesn't) support|not permitted|not allowed|unrecognized|unexpected"
     r"|unknown (?:parameter|argument|field)|deprecated|must be verified to stream|cannot both be specified",

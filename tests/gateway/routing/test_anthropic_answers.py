@@ -89,39 +89,43 @@ def test_a_text_is_the_content_and_all_else_has_its_place() -> None:
 
 def test_tool_calls_thinking_and_what_openai_has_nothing_like() -> None:
     caller = {"type": "direct"}
-    found = choice(
+    blocks = [
         thinking("Hm, "),
         REDACTED,
+        text("Let me see. "),
         thinking("so."),
         SEARCH,
         RESULTS,
         text("It says", citations=[CITATION]),
         tool_use(given={"city": "Paris"}, caller=caller),
         tool_use("now"),
-        stop_reason="tool_use",
-    )
+    ]
+    found = choice(*blocks, stop_reason="tool_use")
+    function = {"name": "weather", "arguments": '{"city":"Paris"}'}
     assert found["message"] == {
         "role": "assistant",
-        "content": "It says",
+        "content": "Let me see. It says",
         "reasoning_content": "Hm, so.",
         "tool_calls": [
-            {
-                "id": "toolu_weather",
-                "type": "function",
-                "function": {
-                    "name": "weather",
-                    "arguments": found["message"]["tool_calls"][0]["function"]["arguments"],
-                },
-                "caller": caller,
-            },
+            {"id": "toolu_weather", "type": "function", "function": function, "caller": caller},
             {"id": "toolu_now", "type": "function", "function": {"name": "now", "arguments": "{}"}},
         ],
-        "citations": [CITATION],
         "thinking_blocks": [thinking("Hm, "), REDACTED, thinking("so.")],
-        "anthropic_blocks": [SEARCH, RESULTS],
+        "anthropic_blocks": blocks,
     }
-    assert json.loads(found["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Paris"}
     assert (found["finish_reason"], found["stop_reason"]) == ("tool_calls", "tool_use")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [text("a"), text("b", citations=[CITATION])],
+        [text("a"), tool_use(), RESULTS],
+    ],
+)
+def test_the_blocks_stand_beside_as_they_came_where_one_says_more(blocks: list[Json]) -> None:
+    assert choice(*blocks)["message"]["anthropic_blocks"] == blocks
+    assert "anthropic_blocks" not in choice(text("a"), tool_use(), text("b", citations=None))["message"]
 
 
 def test_an_answer_of_tools_alone_has_no_content() -> None:
@@ -176,6 +180,13 @@ def test_what_is_no_message_stays_as_it_is(body: bytes) -> None:
     assert ANTHROPIC.answer(body) == body
 
 
+def test_a_block_that_nobody_knows_yet_is_kept() -> None:
+    new = {"type": "brand_new", "x": {"y": 1}}
+    assert completed(message(new))["choices"][0]["message"]["anthropic_blocks"] == [new]
+    (*_, said, _last, _usage, _done) = decoded(list(events_of(message(new))))
+    assert said["choices"][0]["delta"] == {"anthropic_blocks": [{**new, "index": 0}]}
+
+
 def test_odd_members_do_no_harm() -> None:
     odd = {"type": "message", "content": ["x", {"type": "text", "text": 5}, {"type": "tool_use", "input": None}, {}]}
     completion = completed(odd)
@@ -212,11 +223,14 @@ def test_a_stream_is_told_as_it_comes_with_the_usage_once_and_last() -> None:
         {"reasoning_content": "H"},
         {"reasoning_content": "m."},
         {"thinking_blocks": [{**thinking("Hm."), "index": 0}]},
+        {"anthropic_blocks": [{**thinking("Hm."), "index": 0}]},
         {"content": "He"},
         {"content": "llo"},
+        {"anthropic_blocks": [{**text("Hello"), "index": 1}]},
         {},
         {},
         {},
+        {"anthropic_blocks": [{**tool_use(given={"city": "Paris"}), "index": 2}]},
         {},
     ]
     assert [delta["tool_calls"][0]["index"] for delta in deltas if "tool_calls" in delta] == [0, 0, 0]
@@ -285,7 +299,7 @@ def test_the_first_piece_may_come_with_the_beginning_of_a_block() -> None:
     start = {"type": "content_block_start", "index": 0, "content_block": text("Hello", citations=[CITATION])}
     *chunks, _done = decoded([begun, start, last, stop])
     said = assembled(chunks)["choices"][0]["message"]
-    assert (said["content"], said["citations"]) == ("Hello", [CITATION])
+    assert (said["content"], said["anthropic_blocks"]) == ("Hello", [text("Hello", citations=[CITATION])])
 
 
 def test_a_servers_tool_whose_input_is_no_json_keeps_its_words() -> None:
@@ -355,6 +369,12 @@ LIMITED = {"details": {"error_code": "contract_spend_limit_reached"}}
         (403, error("permission_error", "Your API key does not have permission."), Cause.CREDENTIALS, None),
         (404, error("not_found_error", "model: claude-x"), Cause.MODEL_NOT_FOUND, "model"),
         (404, error("not_found_error", "Not Found"), Cause.REFUSED, None),
+        (
+            400,
+            error("invalid_request_error", "anthropic_messages: Invalid model name passed in model=x."),
+            Cause.MODEL_NOT_FOUND,
+            None,
+        ),
         (413, error("request_too_large", "Request exceeds the maximum size"), Cause.REFUSED, None),
         (429, error("rate_limit_error", "This request would exceed your rate limit"), Cause.RATE_LIMITED, None),
         (429, error("rate_limit_error", "The organization has reached it.", **LIMITED), Cause.QUOTA, None),

@@ -408,22 +408,19 @@ def test_a_stream_put_together_says_what_the_whole_answer_says(whole: dict[str, 
 
 @given(WHOLE, CUTS)
 def test_an_answer_sent_back_is_the_turn_that_it_was(whole: dict[str, Json], cut: Cuts) -> None:
-    """A tool loop: each block comes back as it was, but for what is nothing and the texts' cuts; the order is ours."""
-    (completion, streamed) = api.completed(whole), api.assembled(api.decoded(list(api.events_of(whole, cut)))[:-1])
-    order = {"thinking": 0, "redacted_thinking": 0, "server_tool_use": 1, "web_search_tool_result": 1, "text": 2}
-    kept = sorted(
-        (block for block in whole["content"] if block["type"] != "text"), key=lambda b: order.get(b["type"], 3)
-    )
-    for one in (completion, streamed):
+    """A tool loop: to the letter where there is more to it than texts and calls, else but for the cuts of its texts."""
+    came = whole["content"]
+    for one in (api.completed(whole), api.assembled(api.decoded(list(api.events_of(whole, cut)))[:-1])):
         said = one["choices"][0]["message"]
-        sent = json.loads(
-            encode({"messages": [{"role": "user", "content": "x"}, said, {"role": "user", "content": "y"}]}).body
-        )
-        turn = sent["messages"][1]["content"] if len(sent["messages"]) == 3 else []
-        assert [block for block in turn if block["type"] != "text"] == kept
-        texts = [*(block["text"] for block in whole["content"] if block["type"] == "text"), said.get("refusal") or ""]
-        back = [block["text"] for block in turn if block["type"] == "text"]
-        assert "".join(back).strip() == "".join(texts).strip()
+        body = {"messages": [{"role": "user", "content": "x"}, said, {"role": "user", "content": "y"}]}
+        sent = json.loads(encode(body).body)["messages"]
+        turn = sent[1]["content"] if len(sent) == 3 else []
+        if "anthropic_blocks" in said:
+            assert turn == came
+            continue
+        assert [block for block in turn if block["type"] != "text"] == [one for one in came if one["type"] != "text"]
+        texts = [*(block["text"] for block in came if block["type"] == "text"), said.get("refusal") or ""]
+        assert "".join(block["text"] for block in turn if block["type"] == "text").strip() == "".join(texts).strip()
 
 
 @given(WHOLE, CUTS, st.lists(st.integers(1, 400), max_size=20), st.booleans())

@@ -554,35 +554,59 @@ def test_a_tool_loop_becomes_blocks_in_turns() -> None:
     ]
 
 
-def test_an_answer_goes_back_with_its_thinking_and_what_servers_tools_did() -> None:
-    thinking = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
-    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
-    message = {
+THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+CALLED = {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}, "caller": {"type": "direct"}}
+SAYS_A, SAYS_B = ({"type": "text", "text": said} for said in ("a ", "b"))
+CAME: list[dict[str, Json]] = [THINKING, SAYS_A, SEARCH, SAYS_B, THINKING, CALLED]
+
+
+def answer(**fields: Json) -> Json:
+    """An assistant message as it came in an answer whose blocks were CAME, put together from a stream."""
+    return {
         "role": "assistant",
-        "content": None,
+        "content": "a b",
         "refusal": None,
-        "reasoning_content": "Hm.",
-        "thinking_blocks": [{**thinking, "index": 0}, {"type": "redacted_thinking", "data": "d"}],
-        "anthropic_blocks": [{**search, "index": 0}],
+        "reasoning_content": "Hm.Hm.",
+        "thinking_blocks": [{**THINKING, "index": 0}, {**THINKING, "index": 1}],
+        "anthropic_blocks": [{**block, "index": at} for at, block in enumerate(CAME)],
         "tool_calls": [tool_call("{}", caller={"type": "direct"}, index=0)],
+        **fields,
     }
+
+
+@pytest.mark.parametrize("content", ["a b", [{"type": "text", "text": "a b"}]])
+def test_an_answer_goes_back_to_the_letter(content: Json) -> None:
     result = {"role": "tool", "tool_call_id": "call_1", "content": None, "is_error": True, "cache_control": MARK}
-    assert turns(USER, message, result)[1:] == [
-        {
-            "role": "assistant",
-            "content": [
-                thinking,
-                {"type": "redacted_thinking", "data": "d"},
-                search,
-                {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}, "caller": {"type": "direct"}},
-            ],
-        },
+    assert turns(USER, answer(content=content), result)[1:] == [
+        {"role": "assistant", "content": CAME},
         {
             "role": "user",
-            "content": [
-                {"type": "tool_result", "tool_use_id": "call_1", "is_error": True, "cache_control": MARK},
-            ],
+            "content": [{"type": "tool_result", "tool_use_id": "call_1", "is_error": True, "cache_control": MARK}],
         },
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"content": "a c"}, {"content": None}, {"tool_calls": None}, {"tool_calls": [tool_call('{"city":"Rome"}')]}],
+)
+def test_an_answer_that_its_caller_changed_is_made_anew_from_what_it_says(changed: Json) -> None:
+    body, warnings = asked(messages=(USER, answer(**changed), USER))
+    blocks = body["messages"][1]["content"]
+    assert warnings == ("takes no messages[].anthropic_blocks: left out (content or tool_calls say something else)",)
+    assert blocks[:2] == [THINKING, THINKING]
+    texts = [block["text"] for block in blocks if block["type"] == "text"]
+    assert texts == ([changed["content"]] if changed.get("content") else [] if "content" in changed else ["a b"])
+    assert [block for block in blocks if block["type"] == "server_tool_use"] == []
+
+
+def test_thinking_alone_goes_back_before_all_else() -> None:
+    message = answer(anthropic_blocks=None, tool_calls=None, content="a b ", cache_control=MARK)
+    assert turns(USER, message, USER)[1]["content"] == [
+        THINKING,
+        THINKING,
+        {"type": "text", "text": "a b ", "cache_control": MARK},
     ]
 
 
@@ -594,16 +618,15 @@ def test_what_an_assistant_said_beside_is_named() -> None:
         "refusal": "c",
         "reasoning_content": "unsigned",
         "annotations": [{"type": "url_citation"}],
-        "citations": [],
         "tool_calls": [{**tool_call("{}"), "extra_content": {"x": 1}, "function": function}],
     }
     body, warnings = asked(messages=(USER, message, USER))
     assert [block["text"] for block in body["messages"][1]["content"][:-1]] == ["a", "b", "c"]
     assert warnings == (
         "takes no messages[].annotations: left out",
-        "takes no messages[].reasoning_content: left out (only thinking_blocks hold the signature it needs)",
         "takes no messages[].tool_calls[].extra_content: left out",
         "takes no messages[].tool_calls[].function.thought: left out",
+        "takes no messages[].reasoning_content: left out (only thinking_blocks hold the signature it needs)",
     )
 
 
@@ -646,6 +669,7 @@ def test_a_last_assistant_message_is_continued_and_loses_white_space_at_its_end(
         ([{"role": "assistant", "tool_calls": [tool_call("[]")]}], "messages[0].tool_calls[0].function.arguments"),
         ([{"role": "assistant", "tool_calls": [tool_call(7)]}], "messages[0].tool_calls[0].function.arguments"),
         ([{"role": "assistant", "thinking_blocks": [5]}], "messages[0].thinking_blocks[0]"),
+        ([{"role": "assistant", "anthropic_blocks": {}}], "messages[0].anthropic_blocks"),
     ],
 )
 def test_a_message_that_cannot_be_carried_is_refused_by_its_place(messages: Json, param: str) -> None:

@@ -196,6 +196,7 @@ def test_its_errors_have_their_cause(status: int, error: dict[str, Any], cause: 
     failure = classify_response(status, {}, body, target=deployed(), redactor=REDACTOR, wall=0)
     assert (failure.cause, failure.error.kind) == (cause, kind)
     assert error["message"] in failure.error.message
+    assert ("lead to an Azure OpenAI resource" in failure.error.hint) is (cause is Cause.REFUSED)
 
 
 def test_an_error_of_the_door_in_front_of_it_says_its_words() -> None:

@@ -13,6 +13,7 @@ from openai_gateway.routing.dialects import KINDS, UpstreamRequest, dialect_of
 from openai_gateway.routing.repair import REPAIRS
 from openai_gateway.secret import Secret
 from openai_gateway.wire.sse import Decoder, Event
+from tests.gateway.routing.oracles import accept_chunk, accept_completion
 from tests.gateway.routing.samples import KEY, call, provider, target
 
 OPENAI = dialect_of("openai")
@@ -155,6 +156,7 @@ def test_echo_repeats_the_last_user_message_under_a_label() -> None:
     status, headers, body = respond(asked(CONVERSATION))
     assert (status, headers) == (200, {"content-type": "application/json"})
     answer = json.loads(body)
+    accept_completion(answer)
     assert answer["choices"] == [
         {"index": 0, "message": {"role": "assistant", "content": ECHOED}, "finish_reason": "stop"}
     ]
@@ -169,6 +171,8 @@ def test_echo_streams_the_same_word_by_word() -> None:
     events = [item for item in Decoder().feed(body) if isinstance(item, Event)]
     assert events[-1].data == b"[DONE]"
     chunks = [json.loads(one.data) for one in events[:-1]]
+    for one in chunks:
+        accept_chunk(one)
     assert "".join(choice["delta"].get("content", "") for one in chunks for choice in one["choices"]) == ECHOED
     assert [reason for one in chunks if (reason := finish_reason_of(one))] == ["stop"]
     assert usage_of(chunks[-1]) == usage_of(json.loads(respond(asked(CONVERSATION))[2]))

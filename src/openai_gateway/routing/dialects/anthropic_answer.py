@@ -1,15 +1,16 @@
 """Answers of the Messages API as OpenAI's chat completions.
 
-What OpenAI's shape has no place for is kept beside it, under names of its own: `thinking_blocks` (with the signatures
-that have to come back with the results of tools; LiteLLM's name for the same), `anthropic_blocks` for what servers'
-tools did, `citations`, the choice's `stop_reason`, and in the usage Anthropic's own counts.
+What OpenAI's shape has no place for is kept beside it, under names of its own: `anthropic_blocks` is the content as it
+came, to the letter and in its order, where that could not be made again from the rest (the API refuses thinking that
+comes back changed: platform.claude.com, Thinking in tool and multi-turn workflows); `thinking_blocks` are those of
+thinking alone, LiteLLM's name for them; the choice has its `stop_reason`, and the usage Anthropic's own counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from openai_gateway.routing.calls import Json
 from openai_gateway.wire.strict import dumps, loads
@@ -71,15 +72,13 @@ def extras_of(message: Mapping[str, Json]) -> dict[str, Json]:
 def message_of(blocks: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     """OpenAI's assistant message for these blocks."""
     texts = [text(block.get("text")) for block in blocks if block.get("type") == "text"]
+    thinking = [block for block in blocks if block.get("type") in THINKING]
     message: dict[str, Json] = {"role": "assistant", "content": "".join(texts) if texts else None}
     beside = {
-        "reasoning_content": "".join(
-            text(block.get("thinking")) for block in blocks if block.get("type") == "thinking"
-        ),
+        "reasoning_content": "".join(text(block.get("thinking")) for block in thinking),
         "tool_calls": [tool_call(block, arguments_of(block)) for block in blocks if is_call(block)],
-        "citations": [one for block in blocks if block.get("type") == "text" for one in _list(block.get("citations"))],
-        "thinking_blocks": [block for block in blocks if block.get("type") in THINKING],
-        "anthropic_blocks": [block for block in blocks if is_beside(block)],
+        "thinking_blocks": thinking,
+        "anthropic_blocks": list(blocks) if any(is_more(block) for block in blocks) else [],
     }
     return message | {name: value for name, value in beside.items() if value}
 
@@ -89,9 +88,9 @@ def is_call(block: Mapping[str, Json]) -> bool:
     return block.get("type") == "tool_use"
 
 
-def is_beside(block: Mapping[str, Json]) -> bool:
-    """Whether OpenAI has nothing like it."""
-    return block.get("type") not in THINKING | {"text", "tool_use"}
+def is_more(block: Mapping[str, Json]) -> bool:
+    """Whether the block is more than OpenAI's message can say: thinking, a server's tool, a text with citations."""
+    return not is_call(block) and (block.get("type") != "text" or bool(block.get("citations")))
 
 
 def arguments_of(block: Mapping[str, Json]) -> str:
@@ -160,7 +159,3 @@ def count(value: Json) -> int:
 def text(value: Json) -> str:
     """A text; "" for what is none."""
     return value if isinstance(value, str) else ""
-
-
-def _list(value: Json) -> list[Any]:
-    return value if isinstance(value, list) else []

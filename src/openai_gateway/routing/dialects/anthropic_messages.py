@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from openai_gateway.routing.calls import Json
+from openai_gateway.routing.dialects.anthropic_answer import is_call, text
 from openai_gateway.routing.dialects.anthropic_notes import Notes, refused
 from openai_gateway.routing.dialects.anthropic_parts import Block, Place, blocks_of, says
 from openai_gateway.wire.strict import JsonError, loads
@@ -72,18 +73,40 @@ def _assistant(message: Mapping[str, Json], place: Place) -> list[Block]:
     for name in ("function_call", "audio"):
         if message.get(name) is not None:
             raise refused(f"{place.param}.{name}", f"{place.param}.{name} has no equal in the Messages API.")
-    if message.get("reasoning_content") and not message.get("thinking_blocks"):
-        place.notes.left_out("messages[].reasoning_content", "only thinking_blocks hold the signature it needs")
-    refusal = message.get("refusal")
-    said = blocks_of(message.get("content"), place.member("content")) + blocks_of(refusal, place.member("refusal"))
+    said = blocks_of(message.get("content"), place.member("content"))
     calls = _list(message.get("tool_calls"), place.member("tool_calls"))
-    blocks = [
-        *_own(message.get("thinking_blocks"), place.member("thinking_blocks")),
-        *_own(message.get("anthropic_blocks"), place.member("anthropic_blocks")),
-        *(block for block in said if says(block)),
-        *(_tool_use(call, place.member("tool_calls").entry(at)) for at, call in enumerate(calls)),
-    ]
-    return _marked(blocks, message)
+    used = [_tool_use(call, place.member("tool_calls").entry(at)) for at, call in enumerate(calls)]
+    came = _own(message.get("anthropic_blocks"), place.member("anthropic_blocks"))
+    if came and _says_the_same(came, said, used):
+        return _marked(came, message)
+    if came:
+        place.notes.left_out("messages[].anthropic_blocks", "content or tool_calls say something else")
+    return _marked([*_thinking(message, place), *_said(message, said, place), *used], message)
+
+
+def _says_the_same(came: list[Block], said: list[Block], used: list[Block]) -> bool:
+    """Whether the message is still what it was when it came: a caller may have changed what OpenAI's members say."""
+    return _text_of(came) == _text_of(said) and _calls_of(came) == _calls_of(used)
+
+
+def _text_of(blocks: list[Block]) -> str:
+    return "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+
+
+def _calls_of(blocks: list[Block]) -> list[tuple[Json, ...]]:
+    return [(block.get("id"), block.get("name"), block.get("input")) for block in blocks if is_call(block)]
+
+
+def _thinking(message: Mapping[str, Json], place: Place) -> list[Block]:
+    blocks = _own(message.get("thinking_blocks"), place.member("thinking_blocks"))
+    if message.get("reasoning_content") and not blocks:
+        place.notes.left_out("messages[].reasoning_content", "only thinking_blocks hold the signature it needs")
+    return blocks
+
+
+def _said(message: Mapping[str, Json], said: list[Block], place: Place) -> list[Block]:
+    blocks = said + blocks_of(message.get("refusal"), place.member("refusal"))
+    return [block for block in blocks if says(block)]
 
 
 def _own(blocks: Json, place: Place) -> list[Block]:

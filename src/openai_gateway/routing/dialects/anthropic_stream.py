@@ -14,8 +14,8 @@ from openai_gateway.routing.dialects.anthropic_answer import (
     extras_of,
     finish_reason,
     head_of,
-    is_beside,
     is_call,
+    is_more,
     openai_usage,
     refusal_of,
     stop_of,
@@ -50,6 +50,8 @@ class _Stream:
     _usage: dict[str, Json] = attrs.field(factory=dict)
     _open: dict[Json, _Block] = attrs.field(factory=dict)
     _calls: int = 0
+    _held: list[Mapping[str, Json]] = attrs.field(factory=list)
+    _is_more: bool = False
     _listed: dict[str, int] = attrs.field(factory=dict)
 
     def __call__(self, event: Event) -> Sequence[bytes]:
@@ -97,27 +99,30 @@ class _Stream:
         return () if block is None else self._chunks(*self._closed(block))
 
     def _said(self, piece: Mapping[str, Json]) -> Sequence[Delta]:
-        """What a piece of a text or of thinking says, and a citation under it."""
+        """What a piece of a text or of thinking says."""
         said = {"content": text(piece.get("text")), "reasoning_content": text(piece.get("thinking"))}
-        deltas: list[Delta] = [{name: words} for name, words in said.items() if words]
-        citations = piece.get("citations")
-        new = [piece["citation"]] if "citation" in piece else citations if isinstance(citations, list) else []
-        return [*deltas, *(self._entry("citations", citation) for citation in new if isinstance(citation, Mapping))]
+        return [{name: words} for name, words in said.items() if words]
 
     def _closed(self, block: _Block) -> Sequence[Delta]:
-        """What is sent at the block's end: one that OpenAI has no pieces for, and arguments that came in none."""
+        """What is sent at the block's end: arguments that came in no piece, and the block itself where it is wanted."""
         content = block.content
-        if is_call(content):
-            if block.arguments:
-                return ()
-            return ({"tool_calls": [{"index": block.call, "function": {"arguments": arguments_of(content)}}]},)
-        if content.get("type") in THINKING:
-            return (self._entry("thinking_blocks", content),)
-        if not is_beside(content):
-            return ()
+        deltas: list[Delta] = []
         if block.arguments:
             content["input"] = _read(block.arguments)
-        return (self._entry("anthropic_blocks", content),)
+        elif is_call(content):
+            deltas.append({"tool_calls": [{"index": block.call, "function": {"arguments": arguments_of(content)}}]})
+        if content.get("type") in THINKING:
+            deltas.append(self._entry("thinking_blocks", content))
+        return [*deltas, *self._as_it_came(content)]
+
+    def _as_it_came(self, content: Mapping[str, Json]) -> Sequence[Delta]:
+        """All blocks in their order, as soon as one of them is more than OpenAI's message can say."""
+        self._held.append(content)
+        self._is_more = self._is_more or is_more(content)
+        if not self._is_more:
+            return ()
+        held, self._held = self._held, []
+        return [self._entry("anthropic_blocks", one) for one in held]
 
     def _entry(self, name: str, value: Mapping[str, Json]) -> Delta:
         """One more of a list, under an index: those who put deltas together need one."""
