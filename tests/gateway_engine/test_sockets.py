@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from openai_gateway import Gateway, GatewayError, Kind, Settings, open_gateway
+from openai_gateway.routing.plan import TRANSPORTS
 from openai_gateway.routing.settings import Retries
 from tests.gateway_engine.loopback import HEAD, Connection, Loopback, Serve, framed, loopback, whole_answer
 from tests.gateway_engine.scripted import DONE, STOP, WAYS, ask, chunk, provider, row, settings
@@ -39,10 +40,11 @@ async def refuses_without_end(connection: Connection) -> None:
     await connection.until_gone()
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("serve", [silent, stalls_in_the_stream, refuses_without_end])
-async def test_a_cancelled_call_has_closed_its_socket(serve: Serve, way: str) -> None:
-    async with loopback(serve) as server, open_gateway(at(server.base_url)) as gateway:
+async def test_a_cancelled_call_has_closed_its_socket(serve: Serve, way: str, transport: str) -> None:
+    async with loopback(serve) as server, open_gateway(at(server.base_url, transport=transport)) as gateway:
         await _cancelled_once_served(gateway, server, way)
         # The gateway is still open, so only the call can have closed it; the limit is for a test that would hang.
         with trio.fail_after(5):
@@ -56,8 +58,12 @@ async def _cancelled_once_served(gateway: Gateway, server: Loopback, way: str) -
         nursery.cancel_scope.cancel()
 
 
-async def test_leaving_a_stream_closes_its_socket_before_the_gateway_ends() -> None:
-    async with loopback(stalls_in_the_stream) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_leaving_a_stream_closes_its_socket_before_the_gateway_ends(transport: str) -> None:
+    async with (
+        loopback(stalls_in_the_stream) as server,
+        open_gateway(at(server.base_url, transport=transport)) as gateway,
+    ):
         async with gateway.stream(ask()) as parts:
             await anext(parts)
         with trio.fail_after(5):
@@ -75,16 +81,18 @@ async def streams_each(connection: Connection) -> None:
         await connection.stream.send_all(b"0\r\n\r\n")
 
 
-async def test_a_connection_is_used_again() -> None:
-    async with loopback(answers_each) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_connection_is_used_again(transport: str) -> None:
+    async with loopback(answers_each) as server, open_gateway(at(server.base_url, transport=transport)) as gateway:
         for _ in range(3):
             await gateway.call(ask())
 
         assert len(server.connections) == 1
 
 
-async def test_a_connection_is_used_again_after_a_stream() -> None:
-    async with loopback(streams_each) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_connection_is_used_again_after_a_stream(transport: str) -> None:
+    async with loopback(streams_each) as server, open_gateway(at(server.base_url, transport=transport)) as gateway:
         for _ in range(3):
             async with gateway.stream(ask()) as parts:
                 assert len([part async for part in parts]) == 3
@@ -99,8 +107,12 @@ async def closes_after_reading_the_second(connection: Connection) -> None:
         await connection.request()
 
 
-async def test_a_kept_connection_that_dies_is_replaced() -> None:
-    async with loopback(closes_after_reading_the_second) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_kept_connection_that_dies_is_replaced(transport: str) -> None:
+    async with (
+        loopback(closes_after_reading_the_second) as server,
+        open_gateway(at(server.base_url, transport=transport)) as gateway,
+    ):
         await gateway.call(ask())
         reply = await gateway.call(ask())
 
@@ -113,8 +125,9 @@ async def cuts(connection: Connection) -> None:
     await connection.stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
 
 
-async def test_a_cut_answer_is_no_answer() -> None:
-    async with loopback(cuts) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_cut_answer_is_no_answer(transport: str) -> None:
+    async with loopback(cuts) as server, open_gateway(at(server.base_url, transport=transport)) as gateway:
         with pytest.raises(GatewayError, match="broke off"):
             await gateway.call(ask())
 
@@ -124,17 +137,22 @@ async def speaks_something_else(connection: Connection) -> None:
     await connection.stream.send_all(b"220 mail.example ESMTP\r\n\r\n")
 
 
-async def test_a_server_that_speaks_no_http_is_no_provider() -> None:
-    async with loopback(speaks_something_else) as server, open_gateway(at(server.base_url)) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_server_that_speaks_no_http_is_no_provider(transport: str) -> None:
+    async with (
+        loopback(speaks_something_else) as server,
+        open_gateway(at(server.base_url, transport=transport)) as gateway,
+    ):
         with pytest.raises(GatewayError, match="no OpenAI answer"):
             await gateway.call(ask())
 
 
-async def test_a_refused_connection_says_so() -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_refused_connection_says_so(transport: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        async with open_gateway(at(f"http://127.0.0.1:{port}/v1")) as gateway:
+        async with open_gateway(at(f"http://127.0.0.1:{port}/v1", transport=transport)) as gateway:
             with pytest.raises(GatewayError, match=r"(?i)refused") as caught:
                 await gateway.call(ask())
 
@@ -145,8 +163,12 @@ async def greets(connection: Connection) -> None:
     await connection.stream.send_all(b"220 mail.example ESMTP\r\n\r\n")
 
 
-async def test_plain_text_where_tls_is_expected_says_so() -> None:
-    async with loopback(greets) as server, open_gateway(at(server.base_url.replace("http:", "https:"))) as gateway:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_plain_text_where_tls_is_expected_says_so(transport: str) -> None:
+    async with (
+        loopback(greets) as server,
+        open_gateway(at(server.base_url.replace("http:", "https:"), transport=transport)) as gateway,
+    ):
         with pytest.raises(GatewayError, match="does not speak TLS") as caught:
             await gateway.call(ask())
 
@@ -158,9 +180,10 @@ async def never_shakes_hands(connection: Connection) -> None:
     await connection.until_gone()
 
 
-async def test_a_call_cancelled_in_the_tls_handshake_has_closed_its_socket() -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_call_cancelled_in_the_tls_handshake_has_closed_its_socket(transport: str) -> None:
     async with loopback(never_shakes_hands) as server:
-        made = at(server.base_url.replace("http:", "https:"))
+        made = at(server.base_url.replace("http:", "https:"), transport=transport)
         async with open_gateway(made) as gateway:
             await _cancelled_once_served(gateway, server, "call")
             with trio.fail_after(5):

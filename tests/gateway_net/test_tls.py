@@ -94,6 +94,13 @@ async def test_a_certificate_for_another_name_is_refused_in_words(bundle: str, t
     assert "certificate is not valid for 'localhost'" in broke.detail
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_provider_whose_certificates_change_gets_other_connections(bundle: str, transport: str) -> None:
+    async with tls_server(answers, server_context("localhost")) as (url, _), open_upstream() as upstream:
+        await why_not(upstream, provider(base_url=url, transport=transport))
+        assert await outcome(upstream, provider(base_url=url, transport=transport, ca_bundle=bundle)) == Got()
+
+
 def demanding() -> ssl.SSLContext:
     context = server_context("localhost")
     context.verify_mode = ssl.CERT_REQUIRED

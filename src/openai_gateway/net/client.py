@@ -120,7 +120,7 @@ class Http11Client:
             secured = trio.SSLStream(stream, self._tls, server_hostname=host.removesuffix("."), https_compatible=True)
             await secured.do_handshake()
         except BaseException:
-            await Connection(stream).aclose()
+            await trio.aclose_forcefully(stream)
             raise
         return secured
 
@@ -156,8 +156,8 @@ class Answer:
     def headers(self) -> dict[str, str]:
         """With names in small letters; of a repeated one the values are joined by a comma."""
         found: dict[str, str] = {}
-        for raw_name, raw_value in self._head.headers:
-            name, value = raw_name.decode("ascii"), _text(raw_value)
+        for raw_name, raw_value in self._head.headers.raw_items():  # faster than h11's own iteration
+            name, value = raw_name.decode("ascii").lower(), _text(raw_value)
             found[name] = f"{found[name]}, {value}" if name in found else value
         return found
 

@@ -123,7 +123,7 @@ class Connection:
         return await _gives_something(stream)
 
     async def aclose(self) -> None:
-        """Close at once: under a scope that is cancelled already, so that even TLS says no farewell."""
+        """Close at once: under a scope that is cancelled already, so that no stream waits to say farewell."""
         with trio.CancelScope(shield=True) as scope:
             scope.cancel()
             await self._stream.aclose()
@@ -211,8 +211,8 @@ class Connection:
 
 def _idle_limit(head: h11.Response) -> float | None:
     """What a `Keep-Alive: timeout=5` says (RFC 2068, 19.7.1); Node and llama.cpp send it, and keep to it."""
-    for name, value in head.headers:
-        if name == b"keep-alive" and (found := _KEEP_ALIVE.search(value)):
+    for name, value in head.headers.raw_items():
+        if len(name) == 10 and name.lower() == b"keep-alive" and (found := _KEEP_ALIVE.search(value)):
             return float(found[1])
     return None
 
