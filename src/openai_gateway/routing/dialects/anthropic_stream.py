@@ -41,7 +41,25 @@ class _Block:
 
     content: dict[str, Any]
     call: int = 0
-    arguments: str = ""
+    _pieces: dict[str, list[str]] = attrs.field(factory=dict)
+
+    def grow(self, delta: Mapping[str, Json]) -> None:
+        """One more piece of what the delta names, whatever that is: a text, a signature, arguments; or a citation."""
+        for name, piece in delta.items():
+            if name == "citation":
+                self.content["citations"] = [*(self.content.get("citations") or []), piece]
+            elif name != "type" and isinstance(piece, str):
+                # Joined at the end alone: to add each to what is there already would take quadratic time.
+                self._pieces.setdefault(name, []).append(piece)
+
+    def close(self) -> str:
+        """Put the pieces onto the content; the arguments that came, as they were written."""
+        arguments = "".join(self._pieces.pop("partial_json", ()))
+        for name, pieces in self._pieces.items():
+            self.content[name] = text(self.content.get(name)) + "".join(pieces)
+        if arguments:
+            self.content["input"] = _read(arguments)
+        return arguments
 
 
 @attrs.define
@@ -86,12 +104,10 @@ class _Stream:
     def block_continued(self, json: Mapping[str, Json]) -> Sequence[bytes]:
         block = self._open.setdefault(_index(json), _Block(content={"type": "text"}))
         delta = _mapping(json.get("delta"))
-        if delta.get("type") == "input_json_delta":
-            piece = text(delta.get("partial_json"))
-            block.arguments += piece
-            call = {"index": block.call, "function": {"arguments": piece}}
-            return self._chunks({"tool_calls": [call]}) if piece and is_call(block.content) else ()
-        _grow(block.content, delta)
+        block.grow(delta)
+        piece = text(delta.get("partial_json"))
+        if piece and is_call(block.content):
+            return self._chunks({"tool_calls": [{"index": block.call, "function": {"arguments": piece}}]})
         return self._chunks(*self._said(delta))
 
     def block_stopped(self, json: Mapping[str, Json]) -> Sequence[bytes]:
@@ -105,11 +121,9 @@ class _Stream:
 
     def _closed(self, block: _Block) -> Sequence[Delta]:
         """What is sent at the block's end: arguments that came in no piece, and the block itself where it is wanted."""
-        content = block.content
+        came, content = block.close(), block.content
         deltas: list[Delta] = []
-        if block.arguments:
-            content["input"] = _read(block.arguments)
-        elif is_call(content):
+        if is_call(content) and not came:
             deltas.append({"tool_calls": [{"index": block.call, "function": {"arguments": arguments_of(content)}}]})
         if content.get("type") in THINKING:
             deltas.append(self._entry("thinking_blocks", content))
@@ -157,15 +171,6 @@ class _Stream:
     ) -> bytes:
         only = {"index": 0, "delta": delta, "finish_reason": finish_reason, **(choice or {})}
         return dumps({**self._headed(), "choices": [only], **more})
-
-
-def _grow(content: dict[str, Any], delta: Mapping[str, Json]) -> None:
-    """Put a delta onto its block: texts (and signatures, and what future deltas name) grow, a citation is one more."""
-    for name, piece in delta.items():
-        if name == "citation":
-            content["citations"] = [*(content.get("citations") or []), piece]
-        elif name != "type" and isinstance(piece, str):
-            content[name] = text(content.get(name)) + piece
 
 
 def _read(arguments: str) -> Json:
