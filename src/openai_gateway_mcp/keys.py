@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.ring import NoRing
 from openai_gateway.keystore.store import Store
 from openai_gateway.keystore.usable import MAX_KEY_BYTES, key_in
 from openai_gateway.log import harmless
@@ -39,7 +40,10 @@ def set_key(
         secret = Secret(_piped() if sys.stdin is None or not sys.stdin.isatty() else _typed(name), name=name)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-    stored = _store().set(name, secret, in_file=in_file)
+    try:
+        stored = _store().set(name, secret, in_file=in_file)
+    except NoRing as error:
+        raise ConfigError(f"{error}. Try again, or keep it in a file with --file.") from None
     why = f" ({stored.why_no_ring})" if stored.why_no_ring else ""
     typer.echo(harmless(f"Stored {name} in {stored.where}{why}. A provider uses it so:"))
     typer.echo(f'api_key = {{ keyring = "{name}" }}')
@@ -78,7 +82,9 @@ def _typed(name: str) -> str:
         raise ConfigError("No key was given.") from None
     except getpass.GetPassWarning:
         raise ConfigError("This terminal cannot hide what is typed; pipe the key in instead.") from None
-    return key_in(said.encode(), "What was typed")
+    except UnicodeDecodeError:
+        said = "\x00"  # no key, told below; the decoder's own error would quote it
+    return key_in(said.encode("utf-8", "surrogatepass"), "What was typed")
 
 
 def _piped() -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from keyring.errors import KeyringLocked
 from typer.testing import CliRunner, Result
 
 from openai_gateway.errors import ConfigError
@@ -98,6 +99,15 @@ def test_what_is_no_name_is_refused(run: Run, ring: Allowed, command: str, name:
     assert ring.known == {}
 
 
+def test_a_keyring_that_refuses_is_told_with_the_way_round_it(run: Run, ring: Allowed, tmp_path: Path) -> None:
+    ring.error = KeyringLocked("locked")
+    done = run("set", "openai", stdin=CANARY)
+
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).endswith("says: locked. Try again, or keep it in a file with --file.")
+    assert not (tmp_path / "openai-gateway").exists()
+
+
 def test_the_list_has_names_and_places(run: Run, ring: Allowed, tmp_path: Path) -> None:
     run("set", "in-ring", stdin=CANARY)
     run("set", "a", "--file", stdin=CANARY)
@@ -138,7 +148,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("raised", "said"),
-    [(EOFError(), "No key was given"), (getpass.GetPassWarning("echo"), "This terminal cannot hide what is typed")],
+    [
+        (EOFError(), "No key was given"),
+        (getpass.GetPassWarning("echo"), "This terminal cannot hide what is typed"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "What was typed holds a character that no key has"),
+    ],
 )
 def test_a_prompt_that_gives_nothing_or_cannot_hide_is_told(
     monkeypatch: pytest.MonkeyPatch, ring: Allowed, raised: Exception, said: str

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from openai_gateway import config
 from openai_gateway.cli import app
 from openai_gateway.config.environment import key_directory
+from openai_gateway.errors import ConfigError
 from openai_gateway.routing.key_source import KeyCommand, KeyFile, KeySource, StoredKey
 from openai_gateway.routing.plan import Provider
 
@@ -104,7 +105,7 @@ def test_a_key_in_a_variable_has_no_source_to_be_read_again(tmp_path: Path) -> N
     ("environ", "platform", "directory"),
     [
         ({"XDG_CONFIG_HOME": "/c"}, "posix", "/c/openai-gateway/keys"),
-        ({"XDG_CONFIG_HOME": "relative"}, "posix", "~/.config/openai-gateway/keys"),
+        ({"XDG_CONFIG_HOME": "relative", "HOME": "/h"}, "posix", "/h/.config/openai-gateway/keys"),
         ({"APPDATA": "/c"}, "posix", "~/.config/openai-gateway/keys"),
         ({"APPDATA": "/c", "XDG_CONFIG_HOME": "/d"}, "nt", "/c/openai-gateway/keys"),
         ({}, "posix", "~/.config/openai-gateway/keys"),
@@ -112,6 +113,15 @@ def test_a_key_in_a_variable_has_no_source_to_be_read_again(tmp_path: Path) -> N
 )
 def test_where_keys_are_stored_in_files(environ: Mapping[str, str], platform: str, directory: str) -> None:
     assert key_directory(environ, platform=platform) == str(Path(directory).expanduser())
+
+
+def test_without_any_home_directory_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(ConfigError, match="set XDG_CONFIG_HOME"):
+        key_directory({})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openai_gateway.errors import ConfigError
-from openai_gateway.keystore.files import Found, read_again, write_secret_file
+from openai_gateway.keystore.files import Found, read_again, read_secret_file, write_secret_file
 from openai_gateway.secret import Secret
 
 CANARY = "sk-canary-0123456789abcdefghij"
@@ -24,8 +24,11 @@ def written(path: Path, key: str, *, age: int = AN_HOUR_AGO) -> Path:
     return path
 
 
+NAMED = {"name": "KEY", "said_by": "KEY_FILE"}
+
+
 def again(path: Path, last: Found | None = None) -> Found:
-    return read_again(str(path), last, name="KEY", said_by="KEY_FILE")
+    return read_again(str(path), last, **NAMED)
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
@@ -80,6 +83,12 @@ def test_a_file_that_is_gone_or_open_to_others_is_told(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
         again(path)
+
+
+def test_a_home_directory_of_nobody_is_told() -> None:
+    for act in (lambda: again(Path("~nobody-of-ours/key")), lambda: read_secret_file("~nobody-of-ours/key", **NAMED)):
+        with pytest.raises(ConfigError, match="'~nobody-of-ours/key', whose home directory nobody knows"):
+            act()
 
 
 # Writing

@@ -149,6 +149,14 @@ def test_no_name_leads_out_of_the_directory(store: Store, name: str) -> None:
             act()
 
 
+def test_a_directory_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path / ("long" * 100))
+
+    for act in (store.remove, lambda entry: store.read(entry, name="x")):
+        with chosen(Allowed()), pytest.raises(ConfigError, match="cannot be used to store keys: File name too long"):
+            act("openai")
+
+
 def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = Store(tmp_path / "file" / "keys")

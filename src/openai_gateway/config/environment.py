@@ -110,8 +110,15 @@ def key_directory(environ: Mapping[str, str], *, platform: str = os.name) -> str
     """
     said = text(environ, "APPDATA" if platform == "nt" else "XDG_CONFIG_HOME")
     if said is None or not Path(said).is_absolute():
-        said = str(Path("~/.config").expanduser())
+        said = f"{_home(environ)}/.config"
     return str(Path(said, "openai-gateway", "keys"))
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    try:
+        return text(environ, "HOME") or str(Path.home())
+    except RuntimeError:
+        raise ConfigError("There is no home directory to keep keys in: set XDG_CONFIG_HOME to a whole path.") from None
 
 
 def usable_header(value: str, said_by: str) -> str:

@@ -42,7 +42,7 @@ class Found:
 def read_secret_file(path: str, *, name: str, said_by: str) -> Secret:
     """The key in a file that only its owner can read (mode 0600 or stricter). Raises ConfigError."""
     try:
-        with Path(path).expanduser().open("rb") as file:
+        with _expanded(path, said_by).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode  # of the file that is open: no time between the look and the read
             refuse_if_others_can_read(mode, path, said_by)
             content = file.read(MAX_KEY_BYTES + 1)
@@ -58,7 +58,7 @@ def read_again(path: str, last: Found | None, *, name: str, said_by: str) -> Fou
     would not show. What is no file (the shell's <(command) gives a pipe) can be read once only.
     """
     try:
-        status = Path(path).expanduser().stat()
+        status = _expanded(path, said_by).stat()
     except (OSError, *NO_PATH) as error:
         raise _unreadable(path, said_by, error) from None
     mark = Mark(status.st_mtime_ns, status.st_size, status.st_ino)
@@ -67,6 +67,13 @@ def read_again(path: str, last: Found | None, *, name: str, said_by: str) -> Fou
     # The look comes before the read: a file that is replaced in between is read once more, never missed.
     secret = read_secret_file(path, name=name, said_by=said_by)
     return Found(secret, mark if time.time_ns() - mark.changed > _SETTLED else None)
+
+
+def _expanded(path: str, said_by: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~somebody
+        raise ConfigError(f"{said_by} names {path!r}, whose home directory nobody knows.") from None
 
 
 def _unreadable(path: str, said_by: str, error: Exception) -> ConfigError:

@@ -40,7 +40,9 @@ class Store:
     def read(self, entry: str, *, name: str) -> Secret:
         """The key; `name` is what may be shown of it."""
         path = self._file(entry)
-        if path.exists():
+        with _mapped():
+            is_file = path.exists()
+        if is_file:
             return read_secret_file(str(path), name=name, said_by=name)
         try:
             value, why = open_ring().get(entry), "the OS keyring has none of this name"
@@ -78,14 +80,15 @@ class Store:
     def remove(self, entry: str) -> bool:
         """Whether there was anything to remove; it is gone from file and keyring."""
         path, mark = self._file(entry), self._mark(entry)
+        with _mapped():
+            was_file, was_marked = path.exists(), mark.exists()
         try:
             was_in_ring = open_ring().remove(entry)
         except NoRing:
-            if mark.exists():
+            if was_marked:
                 raise
             was_in_ring = False
         with _mapped():
-            was_file = path.exists()
             path.unlink(missing_ok=True)
             mark.unlink(missing_ok=True)
         return was_file or was_in_ring

@@ -200,7 +200,8 @@ def _error(cause: Cause, status: int, words: Words, target: Target) -> GatewayEr
 
 def _credentials_rejected(status: int, words: Words, target: Target) -> GatewayError:
     """Never the upstream's 401: the caller would take it for a word about its own key."""
-    provider, key = target.provider, target.provider.api_key
+    provider = target.provider
+    key = provider.api_key or provider.key_source
     said = f": {words.message}" if words.message else "."
     return GatewayError(
         kind=Kind.CREDENTIALS_REJECTED,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai_gateway.errors import Kind
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.classify import classify_event, classify_response, error_in, failure_of
+from openai_gateway.routing.key_source import StoredKey
 from openai_gateway.secret import MARK
 from tests.gateway.routing.samples import KEY, REDACTOR, target
 
@@ -130,6 +131,14 @@ def test_a_missing_credential_says_what_to_set() -> None:
     named = target("a", api_key=None, key_set_by="GATEWAY_API_KEY")
     found = classify_response(401, {}, b"", target=named, redactor=REDACTOR, wall=0)
     assert found.error.hint == "Set GATEWAY_API_KEY."
+
+
+def test_a_key_that_is_read_late_is_named_by_its_source() -> None:
+    source = StoredKey(entry="openai", directory="/x", set_by="api_key of a")
+    refused = {"error": {"code": 401, "message": "no"}}
+    found = classify_event(refused, target=target("a", api_key=None, key_source=source), redactor=REDACTOR)
+    assert found.cause is Cause.CREDENTIALS
+    assert found.error.hint == "Check the stored key 'openai' (api_key of a)."
 
 
 @pytest.mark.parametrize(
