@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
@@ -36,14 +38,12 @@ def set_key(
 ) -> None:
     """Store a key: asked for without showing it, or read from stdin where that is piped in."""
     entry_name(name)  # before anybody types a key
-    try:
+    with _interruptible():
         secret = Secret(_piped() if sys.stdin is None or not sys.stdin.isatty() else _typed(name), name=name)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    try:
-        stored = _store().set(name, secret, in_file=in_file)
-    except NoRing as error:
-        raise ConfigError(f"{error}. Try again, or keep it in a file with --file.") from None
+        try:
+            stored = _store().set(name, secret, in_file=in_file)
+        except NoRing as error:
+            raise ConfigError(f"{error}. Try again, or keep it in a file with --file.") from None
     why = f" ({stored.why_no_ring})" if stored.why_no_ring else ""
     typer.echo(harmless(f"Stored {name} in {stored.where}{why}. A provider uses it so:"))
     typer.echo(f'api_key = {{ keyring = "{name}" }}')
@@ -52,7 +52,8 @@ def set_key(
 @app.command("list")
 def list_keys() -> None:
     """List the names of the stored keys and where each is; never a key."""
-    found = _store().list()
+    with _interruptible():
+        found = _store().list()
     if not found:
         say("no key is stored; keys set NAME stores one")
     width = max(map(len, found), default=0)
@@ -63,10 +64,21 @@ def list_keys() -> None:
 @app.command("remove")
 def remove_key(name: _Name) -> None:
     """Remove a stored key, wherever it is."""
-    if not _store().remove(name):
+    with _interruptible():
+        was_there = _store().remove(name)
+    if not was_there:
         say(f"no key is stored as {entry_name(name)}")
         raise typer.Exit(1)
     typer.echo(f"Removed {name}.")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Around what waits for a person, at the prompt or in a window of the keyring; Ctrl-C ends it as it ends a call."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _store() -> Store:

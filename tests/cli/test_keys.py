@@ -108,6 +108,17 @@ def test_a_keyring_that_refuses_is_told_with_the_way_round_it(run: Run, ring: Al
     assert not (tmp_path / "openai-gateway").exists()
 
 
+@pytest.mark.parametrize("argv", [("set", "openai"), ("list",), ("remove", "openai")])
+def test_ctrl_c_while_the_keyring_waits_ends_it_as_it_ends_a_call(
+    run: Run, ring: Allowed, argv: tuple[str, ...]
+) -> None:
+    run("set", "openai", stdin=CANARY)
+    ring.error = KeyboardInterrupt()
+    done = run(*argv, stdin=CANARY)
+
+    assert (done.exit_code, done.stdout) == (130, "")
+
+
 def test_the_list_has_names_and_places(run: Run, ring: Allowed, tmp_path: Path) -> None:
     run("set", "in-ring", stdin=CANARY)
     run("set", "a", "--file", stdin=CANARY)

@@ -18,7 +18,7 @@ class InMemory(KeyringBackend):
 
     priority: ClassVar[float] = -1
 
-    def __init__(self, error: Exception | None = None, **known: str) -> None:
+    def __init__(self, error: BaseException | None = None, **known: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # keyring has types for half of itself
         self.known = {("openai-gateway", name): value for name, value in known.items()}
         self.error = error
