@@ -84,9 +84,9 @@ class Store:
             was_file, was_marked = path.exists(), mark.exists()
         try:
             was_in_ring = open_ring().remove(entry)
-        except NoRing:
-            if was_marked:
-                raise
+        except NoRing as error:
+            if was_marked:  # and the file stays too: without it the older key would come to light again
+                raise ConfigError(f"The OS keyring has a key {entry!r} and cannot be asked: {error}.") from None
             was_in_ring = False
         with _mapped():
             path.unlink(missing_ok=True)
