@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import attrs
 import typer
 
 import openai_gateway
@@ -17,6 +19,11 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.log import harmless
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor
+
+if TYPE_CHECKING:
+    from openai_gateway.detect import Found
+
+_NAMED: Final = 5  # models that a line names
 
 app: Final = typer.Typer(
     help="An OpenAI-compatible gateway: it holds the credentials and routes each call to a provider.",
@@ -84,6 +91,54 @@ def show(file: _File = None, *, as_json: _Json = False) -> None:
         _print_json({**shown, "default_model": settings.default_model})
         return
     typer.echo(f"{toml(shown)}\n# The default model is {harmless(settings.default_model)}.")
+
+
+@_config.command("detect")
+def detect(
+    *,
+    port: Annotated[
+        list[int] | None,
+        typer.Option("--port", help="Look at this port, in the place of the usual ones.", min=1, max=65535),
+    ] = None,
+    as_toml: Annotated[bool, typer.Option("--toml", help="Print only the configuration.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Find the model servers that run on this machine (Ollama, LM Studio, vLLM, llama.cpp …); exit status 1 for none.
+
+    Prints what was found, and a configuration that serves it. Only this machine is asked.
+    """
+    import trio  # noqa: PLC0415 - for this command alone, as the engine is
+
+    from openai_gateway import detect as detection  # noqa: PLC0415 - the same
+
+    if as_toml and as_json:
+        raise ConfigError("--toml and --json exclude each other; give one of them.")
+    found = trio.run(detection.find, port or ())
+    tried = port or sorted({server.port for server in detection.SERVERS})
+    if as_json:
+        _print_json({"found": [attrs.asdict(one) for one in found], "ports": tried})
+    elif found:
+        if not as_toml:
+            _print_found(found)
+        typer.echo(toml(detection.document(found)), nl=False)
+    else:
+        typer.echo(f"No model server answers on this machine. Tried: {', '.join(map(str, tried))}.", err=True)
+    if not found:
+        raise typer.Exit(1)
+
+
+def _print_found(found: Sequence[Found]) -> None:
+    rows = [("SERVER", "ADDRESS", "MODELS"), *(_found_row(one) for one in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for title, address, models in rows:
+        typer.echo(harmless(f"{title:<{widths[0]}}  {address:<{widths[1]}}  {models}"))
+    typer.echo("\n# A configuration that serves them:\n")
+
+
+def _found_row(found: Found) -> tuple[str, str, str]:
+    title = found.title if found.is_sure else f"{found.title}?"
+    named = f"{len(found.models)}: {', '.join(found.models[:_NAMED])}{', …' if len(found.models) > _NAMED else ''}"
+    return title, found.base_url, "wants a key" if found.wants_key else named if found.models else "none"
 
 
 @_config.command("import-litellm")

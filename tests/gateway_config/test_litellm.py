@@ -377,6 +377,39 @@ def test_an_alias_of_nothing_is_told() -> None:
     assert len(found.notes) == 4
 
 
+def test_an_alias_of_a_pattern_is_told() -> None:
+    content = {
+        "model_list": [{"model_name": "x/*", "litellm_params": {"model": "openai/*"}}],
+        "router_settings": {"model_group_alias": {"a": "x/*"}},
+    }
+    (note,) = convert(content, {}).notes
+    assert "stands for a pattern" in note
+
+
+@pytest.mark.parametrize(
+    ("said", "rpm"), [(60, 60), ("60", 60), (60.0, 60), (0, None), (-1, None), (0.5, None), (True, None)]
+)
+def test_a_whole_number_may_be_written_in_each_way_that_litellm_takes(said: Any, rpm: int | None) -> None:
+    found = of({"model": "openai/m", "rpm": said})
+    assert found.document["models"][0].get("rpm") == rpm
+    assert len(found.notes) == (rpm is None)
+
+
+@pytest.mark.parametrize("said", ["9" * 5_000, "\u0661", "1_0", "nan", [1], {"a": 1}])
+def test_what_is_no_number_is_told_and_left_out(said: Any) -> None:
+    found = of({"model": "openai/m", "rpm": said, "timeout": said, "organization": "ö"})
+    assert found.document["models"] == [{"name": "m", "provider": "openai"}]
+    assert "organization" not in found.document["providers"]["openai"]
+    assert len(found.notes) == 3
+
+
+@pytest.mark.parametrize(("name", "model"), [("a*b*", "openai/m"), ("m", "openai/*"), ("a/*", "openai/*/*")])
+def test_stars_that_a_row_cannot_have_leave_the_model_out(name: str, model: str) -> None:
+    found = convert({"model_list": [{"model_name": name, "litellm_params": {"model": model}}]}, {})
+    assert found.document["models"] == []
+    assert "a row has one * in its name" in found.notes[0]
+
+
 def test_a_price_of_one_direction_is_no_price() -> None:
     found = of({"model": "openai/m", "input_cost_per_token": 1e-6})
     assert "price" not in found.document["models"][0]

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from tests.transports import process
 
-from openai_gateway_mcp.transports.signals import PATIENCE, SIGNALS, Interruption
+from openai_gateway_mcp.transports import signals
+from openai_gateway_mcp.transports.signals import PATIENCE, SIGNALS, Hangup, Interruption
 
 EARLY = """
 import sys, time
@@ -93,3 +94,25 @@ def test_a_signal_during_the_imports_leaves_no_traceback(signum: int, code: int)
         child.send_signal(signum)
         assert child.wait(process.PATIENCE) == code
         assert child.stderr.read() == b""
+
+
+def test_a_hangup_is_remembered_and_ends_nothing() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    hangup = Hangup()
+    hangup.watch()
+    try:
+        assert [hangup.has_come] == [False]  # in a list: mypy would take the next one for impossible
+        signal.raise_signal(signal.SIGHUP)
+        assert hangup.has_come
+    finally:
+        hangup.release()
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_where_there_is_no_hangup_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(signals, "HANGUP", None)
+    hangup = Hangup()
+    hangup.watch()
+    hangup.release()
+    assert signal.getsignal(signal.SIGHUP) is before

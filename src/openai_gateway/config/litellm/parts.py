@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
 _ENVIRONMENT: Final = "os.environ/"
+_DIGITS: Final = re.compile("[0-9]{1,16}")
 _NO_COUNTERPART: Final = "there is nothing like it here"
 
 
@@ -71,7 +73,7 @@ class Part:
     def whole(self, key: str, *, least: int = 1, most: int = 2**53) -> int | None:
         """A whole number, as a text too, which LiteLLM takes."""
         value = self.take(key)
-        number = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+        number = int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) else value
         if isinstance(number, float) and number.is_integer():
             number = int(number)
         sound = isinstance(number, int) and not isinstance(number, bool) and least <= number <= most
@@ -83,7 +85,8 @@ class Part:
         """A number above 0 (or from 0 on), as a text too: YAML 1.1 takes 1e-06 for one."""
         value = self.take(key)
         try:
-            number = math.nan if value is None or isinstance(value, bool) else float(value)
+            is_odd = isinstance(value, str) and (not value.isascii() or "_" in value)  # float() would take "1_0"
+            number = math.nan if value is None or isinstance(value, bool) or is_odd else float(value)
         except (TypeError, ValueError):
             number = math.nan
         sound = (number > 0 if above else number >= 0) and number <= most and math.isfinite(number)

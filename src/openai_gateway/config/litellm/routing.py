@@ -78,11 +78,13 @@ class Routing:
             name = meant.get("model") if isinstance(meant, Mapping) else meant
             if isinstance(meant, Mapping) and meant.get("hidden"):
                 part.note(alias, "no model is hidden from the list; the alias itself is taken over")
-            if not isinstance(name, str) or name not in groups or alias in groups or "*" in alias or not is_text(alias):
-                part.note(alias, "it stands for no model that is taken over, or is the name of one")
-                continue
             known = [row for row in self.rows if row.group == name]
-            self.rows += [attrs.evolve(row, values={**row.values, "name": alias.strip()}) for row in known]
+            if not known or alias in groups or "*" in alias or not is_text(alias):
+                part.note(alias, "it stands for no model that is taken over, or is the name of one")
+            elif any("*" in row.values["model"] for row in known):
+                part.note(alias, "it stands for a pattern, of which one name says too little")
+            else:
+                self.rows += [attrs.evolve(row, values={**row.values, "name": alias.strip()}) for row in known]
 
     def fallbacks(self) -> None:
         for theirs, ours in _LISTS:
