@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from openai_gateway.config.litellm.parts import is_text
+from openai_gateway.config.writing import is_text
 from openai_gateway.engine.clocks import Broke, Clocks
 from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
 from openai_gateway.routing.dialects.dialect import UpstreamRequest

@@ -95,9 +95,11 @@ class Reloading:
         last = self._judged
         while True:
             await trio.sleep(INTERVAL)
-            now = await self._look(self._judged)
-            changed = [path for path, mark in now.items() if mark != self._judged[path]]
-            if changed and now == last:
+            judged = self._judged
+            now = await self._look(judged)
+            changed = [path for path, mark in now.items() if mark != judged[path]]
+            # A reload for a signal may have come between: then the next look says whether anything is new since.
+            if changed and now == last and judged is self._judged:
                 await self.reload(f"{' and '.join(changed)} changed")
             last = now
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -180,14 +180,19 @@ async def test_where_there_is_no_such_signal_nothing_waits_for_it(monkeypatch: p
 class Files:
     """Files of which each look finds the next marks."""
 
-    def __init__(self, clock: MockClock) -> None:
+    def __init__(self) -> None:
         self.marks: dict[str, str | None] = {}
         self.looked = 0
+        self.meanwhile: Callable[[str], Awaitable[None]] | None = None
 
     async def __call__(self, paths: Iterable[str]) -> Mapping[str, str | None]:
         await trio.lowlevel.checkpoint()
         self.looked += 1
-        return {path: self.marks.get(path) for path in paths}
+        found = {path: self.marks.get(path) for path in paths}
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            await act("SIGHUP came")
+        return found
 
 
 @attrs.define
@@ -197,12 +202,13 @@ class Watched:
     files: Files
     reloads: list[str]
     text: str
+    server: Server = attrs.field(init=False)
 
 
 @asynccontextmanager
-async def watching(monkeypatch: pytest.MonkeyPatch, clock: MockClock) -> AsyncIterator[Watched]:
+async def watching(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
     """`read` runs on the spot and not in a thread, so that the clock may jump."""
-    files = Files(clock)
+    files = Files()
     files.marks["f"] = "1"
     watched = Watched(files, [], "old")
     base = load({}, {"embedded": "true"})
@@ -219,13 +225,14 @@ async def watching(monkeypatch: pytest.MonkeyPatch, clock: MockClock) -> AsyncIt
     monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
     async with serving(read, files) as server, trio.open_nursery() as nursery:
         watched.reloads.clear()
+        watched.server = server
         nursery.start_soon(server.reloading.on_change)
         yield watched
         nursery.cancel_scope.cancel()
 
 
 async def test_a_file_that_stays_is_not_read_again(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
-    async with watching(monkeypatch, autojump_clock) as watched:
+    async with watching(monkeypatch) as watched:
         await trio.sleep(10 * INTERVAL + 0.5)
         assert (watched.files.looked, watched.reloads) == (10, [])
 
@@ -233,7 +240,7 @@ async def test_a_file_that_stays_is_not_read_again(monkeypatch: pytest.MonkeyPat
 async def test_a_file_that_changed_is_read_once_it_has_come_to_rest(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    async with watching(monkeypatch, autojump_clock) as watched:
+    async with watching(monkeypatch) as watched:
         for mark in ("2", "3", "4"):
             watched.files.marks["f"] = mark
             await trio.sleep(INTERVAL)
@@ -246,10 +253,35 @@ async def test_a_file_that_changed_is_read_once_it_has_come_to_rest(
 async def test_a_file_that_is_gone_for_a_moment_is_one_that_was_replaced(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watching(monkeypatch, autojump_clock) as watched:
+    async with watching(monkeypatch) as watched:
         watched.files.marks["f"] = None
         await trio.sleep(INTERVAL)
         watched.files.marks["f"] = "2"
         await trio.sleep(10 * INTERVAL)
         assert watched.reloads == ["old"]
     assert caplog.messages[0].startswith("f changed: f is read again")
+
+
+async def test_a_reload_for_a_signal_in_the_midst_of_a_look_makes_the_look_count_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with watching(monkeypatch) as watched:
+        watched.files.marks["f"] = "2"
+        await trio.sleep(1.5 * INTERVAL)
+        watched.files.marks["g"] = "1"
+        watched.files.meanwhile = watched.server.reloading.reload
+        await trio.sleep(10 * INTERVAL)
+        assert watched.reloads == ["old"]
+
+
+async def test_a_reload_that_is_cancelled_while_it_reads_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with watching(monkeypatch) as watched:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await watched.server.reloading.reload("SIGHUP came")
+        assert scope.cancelled_caught
+        assert watched.reloads == []
+        await watched.server.reloading.reload("SIGHUP came")
+        assert watched.reloads == ["old"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -200,3 +201,31 @@ async def test_without_a_file_a_hangup_ends_nothing_either() -> None:
         await served.initialize()
         served.hang_up()
         assert "the files of keys are read again" in await served.log.until("SIGHUP came")
+
+
+def test_a_terminal_that_is_closed_ends_the_server_by_the_end_of_its_input() -> None:
+    """The kernel sends a hangup then, which alone would not end it."""
+    master, slave = pty.openpty()
+    kept = {name: value for name, value in INHERITED.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", _WITH_A_TERMINAL_OF_ITS_OWN, os.ttyname(slave)],
+        stdin=slave,
+        stdout=slave,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=kept | {"PYTHONPATH": str(ROOT / "src")},
+    ) as process:
+        os.close(slave)
+        assert process.stderr is not None
+        assert any(b"waiting for an MCP client" in line for line in iter(process.stderr.readline, b""))
+        os.close(master)
+        assert process.wait(PATIENCE) == 0
+
+
+_WITH_A_TERMINAL_OF_ITS_OWN = """
+import os, sys
+os.close(os.open(sys.argv[1], os.O_RDWR))  # the first terminal that the leader of a session opens is its own
+sys.argv[1:] = ["--embedded"]
+from openai_gateway_mcp.__main__ import main
+main()
+"""

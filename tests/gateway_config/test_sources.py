@@ -20,6 +20,14 @@ def test_a_mark_stays_until_the_file_is_written(tmp_path: Path) -> None:
     assert marks([str(path)]) != before
 
 
+def test_other_rights_are_a_change(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.touch(0o644)
+    before = marks([str(path)])
+    path.chmod(0o600)
+    assert marks([str(path)]) != before
+
+
 def test_a_file_that_another_takes_the_place_of_has_another_mark_though_it_is_as_old_and_as_long(
     tmp_path: Path,
 ) -> None:

@@ -161,6 +161,17 @@ async def test_a_list_that_was_being_fetched_is_the_old_callers_alone(autojump_c
         assert [model.id for model in gateway.known_models() or ()] == ["b"]
 
 
+async def test_a_reload_that_is_cancelled_has_been_done(autojump_clock: MockClock) -> None:
+    async with gateway_over(Script(whole())) as gateway:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await gateway.reload(NEW)
+            await trio.lowlevel.checkpoint()
+        assert scope.cancelled_caught
+        await gateway.call(ask())
+        assert gateway.settings is NEW
+
+
 # --- connections, over real sockets: only the order of things is asserted -----------------------------------------
 
 

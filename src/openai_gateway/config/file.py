@@ -174,7 +174,9 @@ class _Reader:
         kind = table.required("kind")
         if kind not in KINDS:
             allowed = ", ".join(KINDS)
-            raise table.fault("kind", f"kind {kind!r} in {table.title} is unknown; allowed is one of {allowed}.")
+            hint = did_you_mean(kind, KINDS)
+            message = f"kind {kind!r} in {table.title} is unknown; allowed is one of {allowed}. {hint}"
+            raise table.fault("kind", message.rstrip())
         if kind == "echo":
             return Provider(name=name, kind=kind)
         for key in sorted(_NOT_OF_KIND[kind] & table.content.keys()):

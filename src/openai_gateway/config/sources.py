@@ -26,7 +26,8 @@ def _mark(path: str) -> str | None:
         found = os.stat(_expanded(path))  # noqa: PTH116 - as in _expanded
     except (OSError, ValueError):  # ValueError: a path with a NUL in it
         return None
-    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+    # The rights too: a key that others could read is refused, until somebody mends that.
+    return f"{found.st_dev}-{found.st_ino}-{found.st_mode:o}-{found.st_size}-{found.st_mtime_ns}"
 
 
 def _expanded(path: str) -> str:

@@ -21,6 +21,11 @@ def toml(document: Mapping[str, Any]) -> str:
     return "\n\n".join(["\n".join(single)] * bool(single) + sections) + "\n"
 
 
+def is_text(value: Any) -> bool:
+    """Whether it can be a text of a configuration: not blank, and without half characters (JSON's escapes make some)."""
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 def _is_section(value: Any) -> bool:
     return isinstance(value, Mapping) or _is_tables(value)
 

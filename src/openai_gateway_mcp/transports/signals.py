@@ -52,7 +52,7 @@ class Hangup:
     def release(self) -> None:
         """Give it back, for a command that serves nobody: a closed terminal ends that, unless nohup says otherwise."""
         if HANGUP is not None:
-            signal.signal(HANGUP, self._before)
+            signal.signal(HANGUP, signal.SIG_DFL if self._before is None else self._before)
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         self.has_come = True

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from openai_gateway.config.writing import is_text
+
 _ENVIRONMENT: Final = "os.environ/"
 _DIGITS: Final = re.compile("[0-9]{1,16}")
 _NO_COUNTERPART: Final = "there is nothing like it here"
@@ -35,11 +37,6 @@ class Notes:
 def environment_variable(value: Any) -> str | None:
     """The X of LiteLLM's spelling `os.environ/X`; None for any other value."""
     return value.removeprefix(_ENVIRONMENT) if is_text(value) and value.startswith(_ENVIRONMENT) else None
-
-
-def is_text(value: Any) -> bool:
-    """Whether a file can hold it: not blank, and no half characters, which YAML's escapes can make."""
-    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 @attrs.define(kw_only=True)

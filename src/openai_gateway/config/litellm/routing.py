@@ -9,7 +9,8 @@ import attrs
 
 from openai_gateway.config.environment import MAX_RETRIES_ALLOWED, MAX_SECONDS
 from openai_gateway.config.litellm.models import Row
-from openai_gateway.config.litellm.parts import Part, is_text
+from openai_gateway.config.litellm.parts import Part
+from openai_gateway.config.writing import is_text
 from openai_gateway.routing.plan import matches
 from openai_gateway.routing.settings import Timeouts
 
