@@ -106,9 +106,9 @@ def retried(host: str = "one", since: float = 0.0) -> str:
     return " ".join(f"{host}@{since + wait:g}" for wait in _WAITS)
 
 
-_THEN_TWO: Final = f"{retried()} two@3.5"
+NEXT_AFTER_ALL: Final = f"{retried()} two@3.5"
 _BOTH: Final = f"{retried()} {retried('two', 3.5)}"
-_DIALS: Final = re.sub("one", "(one)", _THEN_TWO)
+_DIALS: Final = re.sub("one", "(one)", NEXT_AFTER_ALL)
 _KEEPS_GARBAGE: Final = "httpcore keeps the connection, and takes what nobody asked for as the next answer"
 _SKIPPED: Final = ("1 unreadable event(s) of the stream were skipped",)
 _NO_OPTIONS: Final = ("one/m-at-one refuses stream_options: left out, so the usage of this call is estimated",)
@@ -151,7 +151,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         name="429 for ever", bench=True,
         one=[faults.LIMITED],
-        seen=alike(ok(_THEN_TWO)),
+        seen=alike(ok(NEXT_AFTER_ALL)),
     ),
     Row(
         name="429 for ever with Retry-After",
@@ -182,7 +182,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         name="503 for ever", bench=True,
         one=[faults.UNAVAILABLE],
-        seen=alike(ok(_THEN_TWO)),
+        seen=alike(ok(NEXT_AFTER_ALL)),
     ),
     Row(
         name="503 for ever, everywhere",
@@ -197,14 +197,14 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         name="an HTML error page for ever", bench=True,
         one=[faults.PAGE_502],
-        seen=alike(ok(_THEN_TWO)),
+        seen=alike(ok(NEXT_AFTER_ALL)),
     ),
     Row(
         name="a reset before the answer, once", bench=True,
         one=[faults.RESET, HEALTHY],
         seen=alike(ok("one@0 one@0.5")),
     ),
-    Row(name="a reset before the answer, for ever", one=[faults.RESET], seen=alike(ok(_THEN_TWO))),
+    Row(name="a reset before the answer, for ever", one=[faults.RESET], seen=alike(ok(NEXT_AFTER_ALL))),
     Row(name="an end before the answer, once", one=[faults.HANGS_UP, HEALTHY], seen=alike(ok("one@0 one@0.5"))),
     Row(
         name="no connection once", dials=[faults.REFUSED, 0.0],
@@ -224,13 +224,13 @@ ROWS: Final[tuple[Row, ...]] = (
     Row(
         name="503 for ever, and a third call", calls=3,
         one=[faults.UNAVAILABLE],
-        seen=alike(ok(f"{_THEN_TWO} {retried(since=3.5)} two@7 two@7", took=7)),  # it has its breaker open by then
+        seen=alike(ok(f"{NEXT_AFTER_ALL} {retried(since=3.5)} two@7 two@7", took=7)),  # it has its breaker open by then
     ),
     Row(
         name="500 until its breaker is open, and then well again", calls=4, pause=20,
         one=[*[faults.INTERNAL_ERROR] * 8, HEALTHY],
         # The fourth call is the one that finds out: 20 s after the third, which the breaker's rest of 15 s kept away.
-        seen=alike(ok(f"{_THEN_TWO} {retried(since=23.5)} two@27 one@47 one@67")),
+        seen=alike(ok(f"{NEXT_AFTER_ALL} {retried(since=23.5)} two@27 one@47 one@67")),
     ),
     Row(
         name="429 with a Retry-After of an hour, and a second call", calls=2,
@@ -329,8 +329,8 @@ ROWS: Final[tuple[Row, ...]] = (
         one=[faults.CUT_AT_40],
         seen=each(
             stream=fails(Kind.UPSTREAM, "one@0", said(40), **_40),
-            patient=ok(_THEN_TWO, restarted=ATTEMPTS, charged="~1008+212", cost=0.004728),
-            whole=ok(_THEN_TWO),
+            patient=ok(NEXT_AFTER_ALL, restarted=ATTEMPTS, charged="~1008+212", cost=0.004728),
+            whole=ok(NEXT_AFTER_ALL),
         ),
     ),
     Row(

@@ -19,6 +19,7 @@ from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 from tests.gateway_faults import faults
 from tests.gateway_faults.faults import KEY, WALL
+from tests.gateway_faults.hostile import HOSTILE
 from tests.gateway_faults.seen import Seen, Told, Way, seen, tell
 from tests.gateway_faults.table import PRICES, ROWS, Row
 from tests.gateway_faults.transports import TRANSPORTS
@@ -102,7 +103,7 @@ def the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def over(transport: str) -> Iterator[Any]:
     """The table for one transport."""
-    for row in ROWS:
+    for row in (*ROWS, *HOSTILE):
         why = row.broken_over.get(transport)
         marks = [] if why is None else [pytest.mark.xfail(reason=why)]
         for way in Way:
@@ -154,7 +155,7 @@ def test_the_rows_of_a_failover_bench_are_marked() -> None:
 
 
 def test_no_two_rows_have_one_name() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS)
+    assert len({row.name for row in (*ROWS, *HOSTILE)}) == len((*ROWS, *HOSTILE))
 
 
 def test_each_fault_that_the_upstream_can_do_has_its_row() -> None:

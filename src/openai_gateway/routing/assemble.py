@@ -16,6 +16,9 @@ _FAILED: Final = frozenset({"error", "abort"})
 """finish_reasons that OpenAI does not have: OpenRouter says "error" where the provider behind it failed on the way,
 vLLM and SGLang say "abort" where the engine dropped the request (it shuts down, or is scaled down)."""
 
+_INPUT: Final = ("prompt_tokens", "input_tokens")
+_OUTPUT: Final = ("completion_tokens", "output_tokens")
+
 _TOO_MANY: Final = 2**53
 """Tokens that no call has; up to here every reader of JSON holds an integer exactly (RFC 8259, 6), a float too."""
 
@@ -56,17 +59,23 @@ def output_bytes(body: Json) -> int:
 
 
 def usage_of(body: Json) -> Usage | None:
-    """The usage of a whole answer or of any chunk, in either of OpenAI's spellings; None where there is none."""
+    """The usage of a whole answer or of any chunk, in either of OpenAI's spellings; None where there is none.
+
+    None also where a count is no number of tokens: what cannot be read is not 0, and is estimated instead.
+    """
     usage = _mapping(_mapping(body).get("usage"))
-    if not usage:
+    if not any(usage.get(name) is not None for name in (*_INPUT, *_OUTPUT)):
+        return None
+    counted = _count(usage, *_INPUT), _count(usage, *_OUTPUT)
+    if counted[0] is None or counted[1] is None:
         return None
     input_details = _mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     output_details = _mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
     return Usage(
-        input=_count(usage, "prompt_tokens", "input_tokens"),
-        output=_count(usage, "completion_tokens", "output_tokens"),
-        cached_input=_count(input_details, "cached_tokens"),
-        reasoning=_count(output_details, "reasoning_tokens"),
+        input=counted[0],
+        output=counted[1],
+        cached_input=_count(input_details, "cached_tokens") or 0,
+        reasoning=_count(output_details, "reasoning_tokens") or 0,
     )
 
 
@@ -136,6 +145,9 @@ def _size(value: Json) -> int:
     return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
-def _count(counts: Mapping[str, Json], *names: str) -> int:
-    values = (counts.get(name) for name in names)
-    return next((n for n in values if isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _TOO_MANY), 0)
+def _count(counts: Mapping[str, Json], *names: str) -> int | None:
+    """Tokens under the first of the names that is there, 0 for none of them; None for what is no number of tokens."""
+    said = next((counts[name] for name in names if counts.get(name) is not None), 0)
+    if isinstance(said, float) and said.is_integer():  # of a server that knows no integers
+        said = int(said)
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < _TOO_MANY else None

@@ -59,6 +59,7 @@ class Reading:
     malformed: int = 0
     failure: Failure | None = None
     _events: int = 0
+    _chunks: int = 0
     _bytes: int = 0
     _texts: list[str] = attrs.field(factory=list)
     _unfinished: set[int] = attrs.field(factory=set)
@@ -111,7 +112,7 @@ class Reading:
             if self.done or self.failure is not None:
                 break
             if data.strip() == b"[DONE]":
-                self.done = True
+                self._end_said()
             elif (json := self._json(data)) is not None:
                 passed += self._chunk(data, json)
         return passed
@@ -151,6 +152,7 @@ class Reading:
         self._held_bytes += len(data)
 
     def _note(self, json: Mapping[str, Json]) -> None:
+        self._chunks += 1
         self.written += output_bytes(json)
         if self.before is not None:
             self._note_text(json)
@@ -177,6 +179,12 @@ class Reading:
         released, self._held, self._held_bytes = self._held, [], 0
         self.passed_on = self.passed_on or bool(released)
         return released
+
+    def _end_said(self) -> None:
+        if self._chunks:
+            self.done = True
+        else:
+            self._fail(Cause.CUT, "nothing came before [DONE]")
 
     def _end(self) -> None:
         if self.is_whole:
