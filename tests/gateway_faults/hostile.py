@@ -22,6 +22,7 @@ from tests.gateway_faults.answers import (
     event,
     framed,
     head,
+    refusal,
     said,
     stream,
     words,
@@ -148,11 +149,11 @@ TOOL_CALL_CUT: Final = Answer(
 )
 DONE_ALONE: Final = Answer(stream(DONE), body(b"{}"))
 NO_CONTENT: Final = Answer.to_both(head(204, {}))
-ODD_STATUS: Final = faults.refusal(999, {"error": {"message": "no"}})
+ODD_STATUS: Final = refusal(999, {"error": {"message": "no"}})
 ZIPPED_REFUSAL: Final = Answer.to_both(
     *body(b"\x1f\x8b\x08garbage", status=429, headers={"content-encoding": "gzip", "retry-after": "7"})
 )
-ODD_RETRY_AFTER: Final = faults.refusal(429, {"error": {"message": "no"}}, retry_after="nan", retry_after_ms="1e400")
+ODD_RETRY_AFTER: Final = refusal(429, {"error": {"message": "no"}}, retry_after="nan", retry_after_ms="1e400")
 HUGE_REFUSAL: Final = Answer.to_both(
     head(503, {"content-type": JSON, "content-length": str(2**30)}),
     b'{"error": {"message": "',

@@ -22,7 +22,7 @@ def toml(document: Mapping[str, Any]) -> str:
 
 
 def is_text(value: Any) -> bool:
-    """Whether it can be a text of a configuration: not blank, and without half characters (JSON's escapes make some)."""
+    """Whether it can be a text of a configuration: not blank, no half characters (JSON can hold such)."""
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
