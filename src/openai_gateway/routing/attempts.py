@@ -273,9 +273,9 @@ def next_step(state: State, failure: Failure | None, now: float, random: Callabl
 
 
 def _after(state: State, rule: Rule, failure: Failure, now: float, random: Callable[[], float]) -> tuple[State, Step]:
-    name = state.targets[0].name
-    if failure.renewed and name not in state.renewed:
-        return _try(attrs.evolve(state, renewed=state.renewed | {name}), now)
+    current = state.targets[0]
+    if failure.renewed and current.name not in state.renewed and _can_serve(state, current):
+        return _try(attrs.evolve(state, renewed=state.renewed | {current.name}), now)
     if rule.same is Same.REPAIR:
         return _repair(state, failure, now)
     if rule.same is Same.RETRY and state.retries < state.limits.max_retries:
