@@ -9,13 +9,14 @@ import trio.testing
 from trio.testing import MockClock
 
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.upstream import Upstream
+from openai_gateway.engine.upstream import Upstream, open_upstream
 from openai_gateway.net.pool import Limits
+from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.attempts import Cause
 from tests.gateway_engine.loopback import Connection
 from tests.gateway_engine.scripted import provider
 from tests.gateway_net.exchanges import CHUNKED, OK, SECOND, Failed, Got, clocks, outcome, plays, request
-from tests.gateway_net.memory import native
+from tests.gateway_net.memory import in_memory, native
 
 ONE = provider(base_url="http://one.example/v1")
 
@@ -228,7 +229,7 @@ async def test_one_that_waits_when_all_is_closed_is_told_so(autojump_clock: Mock
             await transport.aclose()
 
         assert got == [Failed(Cause.RESET), Failed(Cause.RESET)]
-        assert memory.open == 0
+        assert (len(memory.connections), memory.open) == (1, 0)
 
 
 async def test_an_exchange_that_outlives_its_transport_leaves_nothing(autojump_clock: MockClock) -> None:
@@ -241,6 +242,26 @@ async def test_an_exchange_that_outlives_its_transport_leaves_nothing(autojump_c
 
         assert memory.open == 0
         assert transport.pool(httpx.URL(ONE.base_url)).free == Limits().connections
+
+
+async def test_a_connection_that_is_made_while_all_is_closed_is_not_used(autojump_clock: MockClock) -> None:
+    async with in_memory(answers) as memory:
+
+        async def connect(host: str, port: int) -> trio.abc.Stream:
+            await trio.sleep(2)
+            return await memory.connect(host, port)
+
+        transport = Http11Transport(connect=connect)
+        async with transport, open_upstream(transport) as upstream, trio.open_nursery() as n:
+            n.start_soon(fails_with, Cause.RESET, upstream)
+            await trio.sleep(1)
+            await transport.aclose()
+
+        assert (len(memory.connections), memory.open) == (1, 0)
+
+
+async def fails_with(cause: Cause, upstream: Upstream) -> None:
+    assert await outcome(upstream, ONE) == Failed(cause)
 
 
 async def test_a_connection_that_was_closed_with_its_transport_is_not_kept(autojump_clock: MockClock) -> None:

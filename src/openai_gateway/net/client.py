@@ -79,10 +79,12 @@ class Http11Client:
         `headers` are sent as they are, and say Host and the length of the body. `fresh`: on a new connection.
         """
         request = _request(method, target, headers)
-        place = await self.pool(origin).take(watch, fresh=fresh)
+        pool = self.pool(origin)
+        place = await pool.take(watch, fresh=fresh)
         try:
             if place.connection is None:
                 place.connection = await self._open(origin, watch)
+                pool.refuse_if_closed()
             head = await place.connection.ask(request, body, watch)
         except BaseException:
             await place.aclose()

@@ -67,8 +67,7 @@ class Pool:
         place = Place(self)
         self._taken.add(place)
         try:
-            if self._closed:
-                raise Gone("the connections were closed while a place was waited for")
+            self.refuse_if_closed()
             if fresh:
                 await self._close_idle()
             await self._fill(place)
@@ -84,6 +83,11 @@ class Pool:
         for place in tuple(self._taken):
             if place.connection is not None:
                 await place.connection.aclose()
+
+    def refuse_if_closed(self) -> None:
+        """After each wait that this pool may have been closed in. Raises Gone."""
+        if self._closed:
+            raise Gone("the connections were closed meanwhile")
 
     def give_back(self, place: Place) -> None:
         """For the place itself."""
