@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import attrs
@@ -66,6 +67,13 @@ class Told:
     served: Served | None = None
     error: GatewayError | None = None
     shown: list[str] = attrs.field(factory=list)
+    parts: int = 0
+    most: float = math.inf
+
+    @property
+    def enough(self) -> bool:
+        """Whether the caller walks off now, after so many parts."""
+        return self.parts >= self.most
 
     @property
     def attempts(self) -> int:
@@ -78,6 +86,7 @@ class Told:
     def take(self, part: Chunk | Restarted | Finished) -> None:
         assert self.served is None, "something came after the end"
         self.shown.append(repr(part))
+        self.parts += 1
         if isinstance(part, Finished):
             self.served = part.served
         elif isinstance(part, Restarted):
@@ -94,9 +103,9 @@ def text_of(json: Any) -> str:
     return "".join(content for content in contents if isinstance(content, str))
 
 
-async def tell(gateway: Gateway, way: Way, call: Call) -> Told:
-    """Make the call and listen to its end."""
-    told = Told()
+async def tell(gateway: Gateway, way: Way, call: Call, told: Told | None = None) -> Told:
+    """Make the call and listen to its end; `told` has what came if that is cancelled."""
+    told = Told() if told is None else told
     try:
         if way is Way.WHOLE:
             reply = await gateway.call(call)
@@ -114,6 +123,8 @@ async def _listen(gateway: Gateway, call: Call, told: Told) -> None:
     async with gateway.stream(call) as parts:
         async for part in parts:
             told.take(part)
+            if told.enough:
+                break
 
 
 def seen(told: Told, upstream: FaultUpstream, account: Account) -> Seen:

@@ -185,7 +185,7 @@ async def told_of(stream: Stream, way: Way, *, alone: bool) -> tuple[Told, list[
         async with open_gateway(configured(alone=alone), transport=transport, record=accounts.append) as gateway:
             told = await tell(gateway, way, Call.chat(model="m", messages=[]))
         await transport.aclose()
-        assert upstream.open_wires == []
+        assert not upstream.open_wires
     return told, accounts
 
 

@@ -119,7 +119,7 @@ async def test_what_follows_from_a_fault(autojump_clock: MockClock, transport: s
         assert seen(told, upstream, accounts[-1]) == row.seen[way]
         check_the_laws(row, told, upstream, accounts)
         await made.aclose()
-        assert upstream.open_wires == []
+        assert not upstream.open_wires
 
 
 QUICK = [param for param in over("sockets") if param.values[2].takes_no_time(param.values[1])]

@@ -63,11 +63,11 @@ Dial = float | OSError
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """One request as it arrived. `at` is a moment of trio's clock, `connection` counts from 0."""
+    """One request as it arrived. `at` is a moment of trio's clock; `again`: its connection has served before."""
 
     host: str
     at: float
-    connection: int
+    again: bool
     head: bytes
     body: Mapping[str, Any]
 
@@ -101,12 +101,13 @@ class Gone(Exception):
 class Wire(trio.abc.HalfCloseableStream):
     """The client's end of a connection in memory. A reset is seen by the next read or write."""
 
-    def __init__(self, inner: trio.StapledStream[Any, Any]) -> None:
+    def __init__(self, inner: trio.StapledStream[Any, Any], open_wires: set[Wire]) -> None:
         self._inner = inner
+        self._open = open_wires
+        self._open.add(self)
         self._broken = False
         self.unread = 0
         self.ended = False
-        self.closed = False
 
     @property
     def readable(self) -> bool:
@@ -133,7 +134,7 @@ class Wire(trio.abc.HalfCloseableStream):
         return data
 
     async def aclose(self) -> None:
-        self.closed = True
+        self._open.discard(self)
         await self._inner.aclose()
 
     @contextmanager
@@ -149,9 +150,9 @@ class Wire(trio.abc.HalfCloseableStream):
 class Connection:
     """The server's end of one connection, in memory or on a socket."""
 
-    number: int
     stream: trio.abc.HalfCloseableStream
     wire: Wire | None = None
+    requests: int = 0
     _buffer: bytes = b""
 
     async def request(self) -> tuple[bytes, bytes] | None:
@@ -170,6 +171,7 @@ class Connection:
         if not end or len(rest) < length:
             return None
         self._buffer = rest[length:]
+        self.requests += 1
         return head, rest[:length]
 
     async def play(self, act: Act) -> None:
@@ -229,7 +231,8 @@ class FaultUpstream:
     """All hosts, what they were asked, and the connections that lead to them.
 
     `log` has an entry a request, "host@seconds", and one a dial that failed, "(host)@seconds"; the seconds count from
-    the upstream's beginning. `elsewhere` names the hosts that were dialled and are none of ours.
+    the upstream's beginning. `elsewhere` names the hosts that were dialled and are none of ours, `open_wires` are the
+    connections in memory that the client has not closed, `serving` our ends of all that we have not.
     """
 
     hosts: Mapping[str, Host]
@@ -237,13 +240,10 @@ class FaultUpstream:
     began: float = attrs.field(factory=trio.current_time)
     asked: list[Asked] = attrs.field(factory=list)
     log: list[str] = attrs.field(factory=list)
-    wires: list[Wire] = attrs.field(factory=list)
+    open_wires: set[Wire] = attrs.field(factory=set)
     elsewhere: list[str] = attrs.field(factory=list)
-    connections: int = 0
-
-    @property
-    def open_wires(self) -> list[Wire]:
-        return [wire for wire in self.wires if not wire.closed]
+    serving: set[Connection] = attrs.field(factory=set)
+    keeps_log: bool = True
 
     async def dial(self, host: str, port: int) -> trio.abc.Stream:
         """A connection to `host` in memory. Raises OSError."""
@@ -255,7 +255,7 @@ class FaultUpstream:
         outcome = self.hosts[name].next_dial()
         if isinstance(outcome, OSError):
             self._note(f"({name})")
-            raise outcome
+            raise type(outcome)(*outcome.args)  # another each time: one that is raised again keeps every traceback
         try:
             await trio.sleep(outcome)
         except trio.Cancelled:
@@ -265,37 +265,40 @@ class FaultUpstream:
 
     def _connected(self, name: str) -> Wire:
         ours, theirs = trio.testing.memory_stream_pair()
-        wire = Wire(ours)
-        self.wires.append(wire)
+        wire = Wire(ours, self.open_wires)
         self.nursery.start_soon(self.serve, name, theirs, wire)
         return wire
 
     async def serve(self, name: str, stream: trio.abc.HalfCloseableStream, wire: Wire | None = None) -> None:
-        connection = Connection(number=self.connections, stream=stream, wire=wire)
-        self.connections += 1
+        connection = Connection(stream=stream, wire=wire)
+        self.serving.add(connection)
         try:
             while (request := await connection.request()) is not None:
                 await self._answer(name, connection, *request)
         except Gone:
             pass
         finally:
+            self.serving.discard(connection)
             await connection.aclose()
 
     async def _answer(self, name: str, connection: Connection, head: bytes, body: bytes) -> None:
         asked = Asked(
             host=name,
             at=trio.current_time(),
-            connection=connection.number,
+            again=connection.requests > 1,
             head=head,
             body=json.loads(body) if body else {},
         )
-        self.asked.append(asked)
+        if self.keeps_log:
+            self.asked.append(asked)
         self._note(name)
         answer = self.hosts[name].next_answer(asked)
         for act in answer.stream if asked.streams else answer.whole:
             await connection.play(act)
 
     def _note(self, what: str) -> None:
+        if not self.keeps_log:
+            return
         self.log.append(f"{what}@{trio.current_time() - self.began:g}")
 
 
