@@ -58,7 +58,7 @@ class Words:
         error = error_in(value)
         if error is None:
             return cls(message=cut(redactor.redact(dumps(value).decode())))
-        clean = redactor.redact_json(error)
+        clean = redactor.redact_json(_looked_at(error))
         if isinstance(clean, str):
             return cls(message=cut(clean))
         message = clean.get("message") or clean.get("detail") or clean
@@ -116,6 +116,24 @@ def _leading_path(message: str) -> str | None:
     """The parameter that an error of Anthropic's is about: "max_tokens: …", "messages.0.content: …"."""
     match = _PATH.match(message)
     return match[1] if match else None
+
+
+def _looked_at(error: Mapping[str, Any] | str) -> Mapping[str, Any] | str:
+    """The error; of one far too large to be passed on only its own words, and of each no more than is looked at.
+
+    An event may have 16 MiB, an answer 64. To look through all of that for keys would take seconds, in which no other
+    call gets a turn.
+    """
+    if len(dumps(error)) <= 4 * MAX_RAW:
+        return error
+    if isinstance(error, str):
+        return error[:MAX_RAW]
+    said = ((name, error.get(name)) for name in ("message", "detail", "type", "code", "param"))
+    return {name: value[:MAX_RAW] if isinstance(value, str) else value for name, value in said if _is_plain(value)}
+
+
+def _is_plain(value: Json) -> bool:
+    return isinstance(value, str | int)
 
 
 def _errors_of_choices(choices: Json) -> Iterator[Json]:

@@ -13,7 +13,7 @@ from openai_gateway.errors import Kind
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.classify import classify_event, classify_response, error_in, failure_of
 from openai_gateway.routing.key_source import StoredKey
-from openai_gateway.secret import MARK
+from openai_gateway.secret import MARK, Redactor, Secret
 from tests.gateway.routing.samples import KEY, REDACTOR, target
 
 A = target("a")
@@ -320,3 +320,38 @@ def test_no_planted_key_leaves_in_any_part_of_an_error(status: int, pieces: list
     error = classified(status, body).error
     everything = " ".join([str(error), repr(error), json.dumps(error.to_openai())])
     assert KEY not in everything
+
+
+class Counting(Redactor):
+    """Counts the characters that it looks through."""
+
+    seen = 0
+
+    def redact(self, text: str) -> str:
+        self.seen += len(text)
+        return super().redact(text)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "m" * 2**20, "code": "rate_limit_exceeded", "type": "t", "param": None},
+        {"message": "words", "code": "rate_limit_exceeded", "metadata": [{"a": "b" * 100}] * 10_000},
+        {"detail": [{"msg": "b" * 100}] * 10_000, "code": "rate_limit_exceeded"},
+        "rate_limit_exceeded " * 2**16,
+    ],
+    ids=["a long message", "much beside the words", "no words at all", "nothing but words"],
+)
+def test_of_an_error_out_of_all_bounds_only_the_words_are_looked_at(error: Any) -> None:
+    redactor = Counting([Secret(KEY, name="A_KEY")])
+    failure = classify_event({"error": error}, target=A, redactor=redactor)
+    assert failure.cause is Cause.RATE_LIMITED
+    assert len(failure.error.message) <= 2_100
+    assert redactor.seen < 2**18
+
+
+def test_a_key_that_is_cut_with_an_error_out_of_all_bounds_does_not_show() -> None:
+    for before in range(16 * 1024 - len(KEY), 16 * 1024 + 1):
+        error = {"message": "x" * before + KEY, "metadata": "y" * 2**17}
+        failure = classify_event({"error": error}, target=A, redactor=REDACTOR)
+        assert "canary" not in f"{failure.error!r} {failure.error.to_openai()}"
