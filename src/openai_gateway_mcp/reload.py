@@ -16,9 +16,9 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.transports.signals import HANGUP, Hangup
 
 INTERVAL: Final = 1.0
-"""Seconds between two looks at the watched files. Looking is right on every file system and for every way of replacing
-a file (in place, by rename, by a link above it), where inotify sees none of the first two on a network or a mounted
-one; and one stat a second of a few files costs less than can be measured."""
+"""Seconds between two looks at the watched files. A look is right for every way in which a file is replaced (in place,
+by rename, by a link above it), on every file system. inotify does not see what another machine does on a shared one,
+and needs a watch on each directory above. One stat a second of a few files costs some 0.1 ms."""
 
 _LOG: Final = logging.getLogger("openai_gateway_mcp")
 

@@ -54,9 +54,13 @@ class Lines:
 
     async def until(self, words: str) -> str:
         """The next line that holds `words`; what stands before it is read away."""
-        while words not in (line := await self.next()):
-            pass
-        return line
+        return (await self.everything_until(words)).splitlines()[-1]
+
+    async def everything_until(self, words: str) -> str:
+        lines = [await self.next()]
+        while words not in lines[-1]:
+            lines.append(await self.next())
+        return "\n".join(lines)
 
 
 @attrs.define
@@ -194,6 +198,38 @@ async def test_a_watched_file_reloads_by_itself(tmp_path: Path) -> None:
             await served.log.until(f"{path} changed")
             await served.chat(2)
             assert await served.answer() == (2, "I am new")
+
+
+async def test_a_rotated_key_is_sent_and_shows_nowhere(tmp_path: Path) -> None:
+    new_key = "canary-of-a-rotated-key-0123456789"
+    path, key = tmp_path / "gateway.toml", tmp_path / "key"
+    key.write_text("the-first-key-0123456789")
+    key.chmod(0o600)
+    sent: list[str] = []
+
+    async def refuses_and_quotes(connection: Connection) -> None:
+        while request := await connection.request():
+            authorization = request.lower().partition(b"authorization: ")[2].partition(b"\r\n")[0].decode()
+            sent.append(authorization)
+            body = json.dumps({"error": {"message": f"no such key: {authorization}", "type": "t"}}).encode()
+            head = b"HTTP/1.1 401 No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+            await connection.stream.send_all(head + body)
+
+    async with loopback(refuses_and_quotes) as at:
+        write(path, at, "m")
+        path.write_text(path.read_text().replace("[[models]]", f'api_key = {{ file = "{key}" }}\n[[models]]'))
+        async with server("--config", str(path), "--log-level", "debug") as served:
+            await served.initialize()
+            key.write_text(new_key)
+            served.hang_up()
+            await served.log.until("SIGHUP came")
+            await served.chat(1)
+            _, text = await served.answer()
+            served.hang_up()
+            said = await served.log.everything_until("SIGHUP came")
+    assert sent == [f"bearer {new_key}"]
+    assert "[redacted]" in text
+    assert new_key not in text + said
 
 
 async def test_without_a_file_a_hangup_ends_nothing_either() -> None:
