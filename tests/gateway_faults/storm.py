@@ -306,7 +306,7 @@ class Storm:
         self.attempts += len(asked)
 
     def pools(self) -> list[Pool]:
-        return list(self.transport._pools.values())
+        return list(self.transport.client._pools.values())
 
     async def calm(self) -> int:
         """The sun comes out: everything that is kept for a while is let go of. The memory blocks that are left."""

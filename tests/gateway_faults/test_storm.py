@@ -167,5 +167,8 @@ async def test_a_planted_fault_is_found(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, planted: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     planted(monkeypatch)
-    with pytest.RaisesGroup(AssertionError, flatten_subgroups=True, allow_unwrapped=True):
+    # Several calls may find it in one turn of trio's, whose order is not ours.
+    with pytest.raises((AssertionError, ExceptionGroup)) as caught:
         await small_storm()
+    found = caught.value
+    assert isinstance(found, AssertionError) or found.split(AssertionError)[1] is None
