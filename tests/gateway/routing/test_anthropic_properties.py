@@ -289,7 +289,7 @@ def inputs_in(sent: Mapping[str, Json]) -> list[Json]:
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.sampled_from(
         ["type", "role", "content", "text", "image_url", "url", "file", "function", "tool_calls", "id", "input"]
     ), inner, max_size=4),
