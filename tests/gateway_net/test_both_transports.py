@@ -40,6 +40,7 @@ def head(*lines: bytes, version: bytes = b"1.1", status: bytes = b"200 OK") -> b
 
 
 INTERIM = head(status=b"103 Early Hints")
+TWO_LENGTHS = head(b"content-length: 9", b"transfer-encoding: chunked") + b"2\r\nok\r\n0\r\n\r\n"
 REUSED = (OK, SECOND)
 BOTH = (Got(), Got(body=b"second"))
 ONE_EACH = ((OK,), (SECOND,))
@@ -52,6 +53,14 @@ CASES = (
         gets=BOTH,
         used=1,
         closes=False,
+    ),
+    Case(
+        name="two lengths (RFC 9112, 6.3)",
+        connections=((TWO_LENGTHS, OK), (SECOND,)),
+        gets=BOTH,
+        used=2,
+        closes=False,
+        not_httpx="it goes by the second and keeps the connection",
     ),
     Case(
         name="no body after HEAD",

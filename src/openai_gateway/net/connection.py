@@ -73,6 +73,7 @@ class Connection:
         self._answering = False
         self._ended = False  # the peer's half of the stream
         self._complete = False  # the answer of this exchange
+        self._doubtful = False  # the answer had two lengths, of which somebody on the way may believe the other
         self._failure: NetError | None = None
         self.idle_limit: float | None = None
         """The seconds for which the server said it keeps the connection while it is idle, if it did."""
@@ -104,7 +105,7 @@ class Connection:
         http = self._http
         done = http.our_state is h11.DONE and http.their_state is h11.DONE
         # What follows an answer that nobody asked for would be taken for the next one.
-        if not done or not self._sent or http.trailing_data != (b"", False):
+        if not done or not self._sent or self._doubtful or http.trailing_data != (b"", False):
             return False
         http.start_next_cycle()
         self._served = True
@@ -167,7 +168,9 @@ class Connection:
                     self._answering = True
                     watch.answering()
             if isinstance(event, h11.Response):
-                self.idle_limit = _idle_limit(event)
+                fields = {name.lower(): value for name, value in event.headers.raw_items()}
+                self.idle_limit = _idle_limit(fields.get(b"keep-alive", b""))
+                self._doubtful = b"transfer-encoding" in fields and b"content-length" in fields
                 return event
         raise Unreadable(f"more than {MAX_INTERIM_ANSWERS} interim answers")
 
@@ -209,12 +212,10 @@ class Connection:
         self._http.receive_data(bytes(data))  # a copy only where memory streams gave a bytearray
 
 
-def _idle_limit(head: h11.Response) -> float | None:
+def _idle_limit(keep_alive: bytes) -> float | None:
     """What a `Keep-Alive: timeout=5` says (RFC 2068, 19.7.1); Node and llama.cpp send it, and keep to it."""
-    for name, value in head.headers.raw_items():
-        if len(name) == 10 and name.lower() == b"keep-alive" and (found := _KEEP_ALIVE.search(value)):
-            return float(found[1])
-    return None
+    found = _KEEP_ALIVE.search(keep_alive)
+    return None if found is None else float(found[1])
 
 
 def _is_readable(fileno: int) -> bool:
