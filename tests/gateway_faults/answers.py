@@ -40,13 +40,23 @@ def event(value: Any) -> bytes:
 def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
     """One event with one choice; `more` are further members of the chunk."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return event({"id": "c1", "object": "chat.completion.chunk", "model": "served", "choices": [choice], **more})
+    return event(
+        {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "served", "choices": [choice], **more}
+    )
 
 
 ROLE: Final = chunk({"role": "assistant", "content": ""})
 STOP: Final = chunk({}, "stop")
-USED: Final = event({"id": "c1", "object": "chat.completion.chunk", "model": "served", "choices": [], "usage": USAGE})
 DONE: Final = b"data: [DONE]\n\n"
+
+
+def used(usage: Mapping[str, Any]) -> bytes:
+    """The event that only counts."""
+    head = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "served"}
+    return event({**head, "choices": [], "usage": usage})
+
+
+USED: Final = used(USAGE)
 
 
 def words(first: int = 0, end: int = 60) -> tuple[bytes, ...]:
@@ -74,7 +84,15 @@ def body(content: bytes, *, status: int = 200, headers: Headers | None = None) -
 def completion(text: str = TEXT, **more: Any) -> bytes:
     """A whole chat.completion; `more` are members of it."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    made = {"id": "c1", "object": "chat.completion", "model": "served", "choices": [choice], "usage": USAGE, **more}
+    made = {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "served",
+        "choices": [choice],
+        "usage": USAGE,
+        **more,
+    }
     return json.dumps(made).encode()
 
 

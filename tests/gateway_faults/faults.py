@@ -29,6 +29,7 @@ from tests.gateway_faults.answers import (
     head,
     refusal,
     stream,
+    used,
     words,
 )
 from tests.gateway_faults.upstream import FOREVER, Answer, End, Repeat
@@ -111,13 +112,11 @@ HEAD_AND_THEN_20_S: Final = Answer(stream(20.0, *EVENTS), (_WHOLE_HEAD, 20.0, co
 # --- answers that break ----------------------------------------------------------------------------------------------
 
 CUT_AT_40: Final = Answer(stream(ROLE, *words(0, 40), End.CLOSE), (_WHOLE_HEAD, _HALF, End.CLOSE))
-_MORE: Final = {"prompt_tokens": 1_040, "completion_tokens": 20}
-GOES_ON_FROM_40: Final = Answer(
-    stream(ROLE, *words(40), STOP, event({"choices": [], "usage": _MORE}), DONE), body(completion())
-)
+_MORE: Final = {"prompt_tokens": 1_040, "completion_tokens": 20, "total_tokens": 1_060}
+GOES_ON_FROM_40: Final = Answer(stream(ROLE, *words(40), STOP, used(_MORE), DONE), body(completion()))
 CUT_AFTER_10_MORE: Final = Answer(stream(ROLE, *words(20, 30), End.CLOSE), (_WHOLE_HEAD, _HALF, End.CLOSE))
 GOES_ON_FROM_30: Final = Answer(
-    stream(ROLE, *words(30), STOP, event({"choices": [], "usage": {**_MORE, "completion_tokens": 30}}), DONE),
+    stream(ROLE, *words(30), STOP, used({**_MORE, "completion_tokens": 30, "total_tokens": 1_070}), DONE),
     body(completion()),
 )
 RESET_AT_40: Final = Answer(stream(ROLE, *words(0, 40), 1.0, End.RESET), (_WHOLE_HEAD, _HALF, 1.0, End.RESET))
@@ -159,6 +158,7 @@ NO_FINISH_REASON: Final = Answer(
     body(completion(choices=[{"index": 0, "message": {"role": "assistant", "content": "".join(TOKENS)}}])),
 )
 GOES_ON_AFTER_DONE: Final = Answer(stream(*EVENTS, *words(), FOREVER), body(completion()))
+WHOLE_FOR_ALL: Final = Answer.to_both(*body(completion()))
 USAGE_ON_ODD_CHUNKS: Final = Answer(
     stream(
         chunk({"role": "assistant", "content": ""}, usage=None),

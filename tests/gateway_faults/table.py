@@ -472,6 +472,7 @@ ROWS: Final[tuple[Row, ...]] = (
         one=[faults.GOES_ON_AFTER_DONE],
         seen=streams(ok("one@0", took=0.1), whole=ok("one@0")),
     ),
+    Row(name="a whole answer to a streamed call", one=[faults.WHOLE_FOR_ALL], seen=alike(ok("one@0"))),
     Row(name="usage on odd chunks", one=[faults.USAGE_ON_ODD_CHUNKS], seen=alike(ok("one@0"))),
     Row(name="usage at first", one=[faults.USAGE_AT_FIRST], seen=alike(ok("one@0"))),
     Row(name="usage twice", one=[faults.USAGE_TWICE], seen=alike(ok("one@0"))),

@@ -63,6 +63,7 @@ class Reading:
     _bytes: int = 0
     _texts: list[str] = attrs.field(factory=list)
     _unfinished: set[int] = attrs.field(factory=set)
+    _only_usage: tuple[bytes, Mapping[str, Json]] | None = None
     _held: list[Chunk] = attrs.field(factory=list)
     _held_bytes: int = 0
     _decoder: sse.Decoder = attrs.field(factory=sse.Decoder)
@@ -81,7 +82,7 @@ class Reading:
         if not data and not self.done and self.failure is None:
             self._end()
         if self.done:
-            passed += self._release()
+            passed += self._last()
         self.passed_on = self.passed_on or bool(passed)
         return passed
 
@@ -137,8 +138,10 @@ class Reading:
             self._fail(Cause.CUT, f"finish_reason {reason}")
             return []
         self._note(json)
-        if self.show_usage or not is_only_usage(json):
+        if not is_only_usage(json):
             self._hold(data, json)
+        elif self.show_usage:
+            self._only_usage = data, json
         full = len(self._held) > MAX_HELD_EVENTS or self._held_bytes > MAX_HELD_BYTES
         return self._release() if self.content or self.passed_on or full else []
 
@@ -174,6 +177,12 @@ class Reading:
             self._texts.append(text)
         if not self.head:
             self.head = {name: json[name] for name in ("id", "created") if name in json}
+
+    def _last(self) -> list[Chunk]:
+        """What is left to pass on at the end: of chunks that only count exactly one, for some servers send more."""
+        if self._only_usage is not None:
+            self._hold(*self._only_usage)
+        return self._release()
 
     def _release(self) -> list[Chunk]:
         released, self._held, self._held_bytes = self._held, [], 0
