@@ -11,9 +11,11 @@ from typing import Any, Final
 
 import attrs
 import pytest
+import trio
 from trio.testing import MockClock
 
 from openai_gateway.engine.journey import Journey
+from openai_gateway.engine.store.hold import Hold
 from openai_gateway.net.connection import Connection
 from openai_gateway.net.pool import Place, Pool
 from openai_gateway.routing.calls import Outcome
@@ -88,6 +90,13 @@ def loses_a_place(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pool, "give_back", lambda pool, place: pool._taken.discard(place))
 
 
+def keeps_a_reservation(patch: pytest.MonkeyPatch) -> None:
+    async def aclose(hold: Hold) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(Hold, "aclose", aclose)
+
+
 def leaves_connections_open(patch: pytest.MonkeyPatch) -> None:
     async def aclose(place: Place) -> None:
         place.connection = None
@@ -146,7 +155,8 @@ def answers_after_content(patch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED: Final[tuple[Callable[[pytest.MonkeyPatch], None], ...]] = (
-    loses_a_place, leaves_connections_open, takes_what_is_left_over_for_the_next_answer, keeps_something_of_each_call,
+    loses_a_place, keeps_a_reservation, leaves_connections_open, takes_what_is_left_over_for_the_next_answer,
+    keeps_something_of_each_call,
     records_twice, counts_no_retries, answers_after_content,
 )  # fmt: skip
 
@@ -167,8 +177,9 @@ async def test_a_planted_fault_is_found(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, planted: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     planted(monkeypatch)
-    # Several calls may find it in one turn of trio's, whose order is not ours.
-    with pytest.raises((AssertionError, ExceptionGroup)) as caught:
+    found = False
+    try:
         await small_storm()
-    found = caught.value
-    assert isinstance(found, AssertionError) or found.split(AssertionError)[1] is None
+    except* AssertionError:  # of several callers at once, perhaps
+        found = True
+    assert found
