@@ -258,9 +258,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         config.load({}, config_path="~nobody-of-this-name/x.toml")
 
 
-@pytest.mark.parametrize("path", ["~nobody-of-this-name/key", "a\\u0000b"])
-def test_a_path_that_is_none_is_a_fault_and_no_crash(tmp_path: Path, path: str) -> None:
-    assert "which cannot be read" in fault(tmp_path, f'{OPENAI}api_key = {{ file = "{path}" }}\n')
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("~nobody-of-this-name/key", "whose home directory nobody knows"), ("a\\u0000b", "which cannot be read")],
+)
+def test_a_path_that_is_none_is_a_fault_and_no_crash(tmp_path: Path, path: str, why: str) -> None:
+    assert why in fault(tmp_path, f'{OPENAI}api_key = {{ file = "{path}" }}\n')
     assert "which is no file" in fault(tmp_path, f'{OPENAI}ca_bundle = "{path}"\n')
 
 

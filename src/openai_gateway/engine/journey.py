@@ -148,7 +148,10 @@ class Journey:
             return self.router.failed(step.target, Broke(Cause.NOT_CONFIGURED, str(error)))
         except Broke as broke:
             return self.router.failed(step.target, broke)
-        request = _encoded(dialect, _asked(self.call, step), step)
+        try:
+            request = _encoded(dialect, _asked(self.call, step), step)
+        except GatewayError as error:  # this kind has no words for what the call asks; another may
+            return Failure(cause=Cause.NOT_POSSIBLE, error=error)
         self.warnings = request.warnings
         hold = await self._reserve(step)
         if isinstance(hold, Failure):

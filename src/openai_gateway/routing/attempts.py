@@ -44,6 +44,7 @@ class Cause(enum.Enum):
     MALFORMED = "answer unreadable"
     TOO_LARGE = "answer too large"
     NOT_CONFIGURED = "not configured"
+    NOT_POSSIBLE = "not possible here"
     LIMITED = "limit reached"
     BUSY = "no place free"
 
@@ -110,8 +111,9 @@ RULES: Final[Mapping[Cause, Rule]] = {
     Cause.MALFORMED: Rule(Same.NO, Next.ANY, Verdict.BROKEN, in_doubt=True),
     Cause.TOO_LARGE: Rule(Same.NO, Next.NONE, Verdict.WORKS, in_doubt=True),
     Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY, Verdict.NONE),
-    # Limits of ours: nothing was sent, so neither is an attempt. Where every place of a target is taken and no other
-    # target will do, the call stands in line there.
+    # What follows is found out here: nothing was sent, so none of it is an attempt. A dialect may have no words for what
+    # the call asks. Where every place of a target is taken and no other target will do, the call stands in line there.
+    Cause.NOT_POSSIBLE: Rule(Same.NO, Next.ANY, Verdict.NONE),
     Cause.LIMITED: Rule(Same.NO, Next.ANY, Verdict.NONE),
     Cause.BUSY: Rule(Same.NO, Next.ANY, Verdict.NONE),
 }
@@ -120,7 +122,7 @@ RULES: Final[Mapping[Cause, Rule]] = {
 Afterwards every cause means: give up, with two exceptions. A caller that takes its answer whole (`Call.whole`) has seen
 nothing, so for it the table holds to the end. And text that was cut off may be continued by a target that can."""
 
-_OURS: Final = frozenset({Cause.LIMITED, Cause.BUSY})
+_OURS: Final = frozenset({Cause.NOT_POSSIBLE, Cause.LIMITED, Cause.BUSY})
 
 
 @attrs.frozen(kw_only=True)
@@ -286,7 +288,7 @@ def _after(state: State, rule: Rule, failure: Failure, now: float, random: Calla
 
 
 def _pass_by(state: State, failure: Failure, now: float) -> tuple[State, Step]:
-    """A limit of ours forbids this target for now: it was not asked, so that was no attempt."""
+    """We do not ask this target, for now or with this call: that was no attempt."""
     state = attrs.evolve(state, attempts=state.attempts - 1)
     if failure.cause is Cause.BUSY and not state.in_line:
         standing = Standing(target=state.targets[0], retries=state.retries, changes=state.changes)
@@ -409,8 +411,8 @@ def _same_credential(one: Target, other: Target) -> bool:
 def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
     """What the caller is told: of a request that no other target would take either, how this one refused it.
 
-    Else the first in an upstream's own words, for the first targets are what the caller asked for; else, of limits of
-    ours, the one that frees up first; else the last.
+    Else the first in an upstream's own words, for the first targets are what the caller asked for; else, of what we said
+    ourselves, the limit that frees up first, or the first; else the last.
     """
     if onward in (Next.NONE, Next.LARGER_CONTEXT):
         return failure.error

@@ -33,6 +33,7 @@ REPAIRS: Final[Mapping[str, Repair]] = {
     for repair in (
         Repair(parameter="max_tokens", rename="max_completion_tokens"),
         Repair(parameter="temperature"),
+        Repair(parameter="reasoning_effort"),
         Repair(parameter="top_p"),
         Repair(parameter="presence_penalty"),
         Repair(parameter="frequency_penalty"),

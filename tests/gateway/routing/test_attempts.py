@@ -72,7 +72,7 @@ FINAL = [
 ]  # fmt: skip
 
 
-OURS = [Cause.LIMITED, Cause.BUSY]
+OURS = [Cause.LIMITED, Cause.BUSY, Cause.NOT_POSSIBLE]
 
 
 def test_every_cause_has_its_row_and_its_test() -> None:
