@@ -116,3 +116,12 @@ async def test_an_address_that_is_no_messages_api_is_told_so(autojump_clock: Moc
     async with open_gateway(settings(providers=(ANTHROPIC,)), transport=Script(said({"choices": 5}))) as gateway:
         with pytest.raises(GatewayError, match="it has to lead to Anthropic's Messages API"):
             await gateway.call(ask())
+
+
+async def test_what_one_kind_cannot_do_is_asked_of_the_next_target(autojump_clock: MockClock) -> None:
+    rows = row(order=1), row(provider="two", order=2)
+    script = Script(whole())
+    async with open_gateway(settings(*rows, providers=(ANTHROPIC, provider("two"))), transport=script) as gateway:
+        served = (await gateway.call(ask(body={"n": 2}))).served
+
+    assert (served.target, served.attempts) == ("two/m-at-two", 1)
