@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import attrs
 import trio
@@ -22,6 +22,8 @@ _LAST_WORDS: Final = 0.5
 """Seconds to read on after the program ended: what it said is in the pipe, which a daemon of its own may hold open."""
 
 _REAPING: Final = 1.0  # seconds for what was killed to be gone; only a process stuck in the kernel needs them
+
+_Pipe = trio.abc.ReceiveStream
 
 
 async def key_of_command(source: KeyCommand) -> Secret:
@@ -58,13 +60,14 @@ class _Said:
 
 async def _run(source: KeyCommand) -> _Said:
     process = await _start(source)
+    stdout, stderr = cast("_Pipe", process.stdout), cast("_Pipe", process.stderr)  # pipes were asked for
     said = _Said()
     is_over = False
     try:
         with trio.move_on_after(source.timeout):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_keep, process.stdout, said, nursery.cancel_scope)
-                nursery.start_soon(_count, process.stderr, said)
+                nursery.start_soon(_keep, stdout, said, nursery.cancel_scope)
+                nursery.start_soon(_count, stderr, said)
                 said.status = await process.wait()
                 _kill_group(process)
                 is_over = True
@@ -74,8 +77,8 @@ async def _run(source: KeyCommand) -> _Said:
             _kill_group(process)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _REAPING):
             await process.wait()
-            await _there(process.stdout).aclose()
-            await _there(process.stderr).aclose()
+            await stdout.aclose()
+            await stderr.aclose()
     return said
 
 
@@ -91,23 +94,17 @@ async def _start(source: KeyCommand) -> trio.Process:
     raise ConfigError(f"{source.name} cannot be started: {reason}. It is looked for in PATH; no shell is asked.")
 
 
-async def _keep(stdout: trio.abc.ReceiveStream | None, said: _Said, run: trio.CancelScope) -> None:
-    async for piece in _there(stdout):
+async def _keep(stdout: trio.abc.ReceiveStream, said: _Said, run: trio.CancelScope) -> None:
+    async for piece in stdout:
         said.output += piece
         if len(said.output) > MAX_KEY_BYTES:
             said.is_too_long = True
             run.cancel()
 
 
-async def _count(stderr: trio.abc.ReceiveStream | None, said: _Said) -> None:
-    async for piece in _there(stderr):
+async def _count(stderr: trio.abc.ReceiveStream, said: _Said) -> None:
+    async for piece in stderr:
         said.complaints += len(piece)
-
-
-def _there(stream: trio.abc.ReceiveStream | None) -> trio.abc.ReceiveStream:
-    if stream is None:
-        raise TypeError("the program was started without a pipe")
-    return stream
 
 
 def _kill_group(process: trio.Process) -> None:

@@ -405,7 +405,9 @@ def _same_credential(one: Target, other: Target) -> bool:
     if one.provider.name == other.provider.name:
         return True
     # The same key at another address is another credential: the first address may have been the wrong one for it.
-    return one.provider.api_key == other.provider.api_key and one.provider.base_url == other.provider.base_url
+    # A key that is read when it is needed is not known here: its source stands for it.
+    mine, theirs = one.provider, other.provider
+    return (mine.api_key, mine.key_source, mine.base_url) == (theirs.api_key, theirs.key_source, theirs.base_url)
 
 
 def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:

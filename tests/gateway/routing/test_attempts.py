@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.attempts import RULES, Cause, Fail, Failure, State, Step, Try, Wait, begin, next_step
+from openai_gateway.routing.key_source import KeyCommand
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.repair import REPAIRS
 from openai_gateway.routing.settings import Retries
@@ -234,6 +235,18 @@ def test_a_refused_credential_is_not_tried_again_at_another_model_or_under_anoth
     led = started(one, other, twin, elsewhere)
     assert led.target(failure(Cause.CREDENTIALS)) == "elsewhere/m"
     assert led.state.rejected == ("a",)
+
+
+def test_keys_that_are_read_later_are_told_apart_by_their_sources() -> None:
+    def source(name: str) -> KeyCommand:
+        return KeyCommand(argv=("op", "read", name), set_by="api_key of all of them")
+
+    def at_one_address(name: str, key: str) -> Target:
+        where = provider(name, base_url="https://one.example/v1", api_key=None, key_source=source(key))
+        return Target(provider=where, model="m", row=row("m", name))
+
+    led = started(at_one_address("a", "first"), at_one_address("twin", "first"), at_one_address("b", "second"))
+    assert led.target(failure(Cause.CREDENTIALS)) == "b/m"
 
 
 def test_providers_that_refused_earlier_come_last() -> None:
