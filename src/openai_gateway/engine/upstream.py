@@ -64,7 +64,10 @@ _GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore beg
 
 @asynccontextmanager
 async def open_upstream(transport: Transport | None = None) -> AsyncIterator[Upstream]:
-    """The connections to all providers, closed at the end. `transport` is used for each of them instead of sockets."""
+    """The connections to all providers, closed at the end.
+
+    A given `transport` stands in for all of them, and stays its owner's to close.
+    """
     upstream = Upstream(transport)
     try:
         yield upstream
