@@ -14,7 +14,7 @@ from openai_gateway.engine.router import Router
 from openai_gateway.engine.store.hold import Hold
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import ConfigError, GatewayError, Kind
-from openai_gateway.routing.assemble import failed_finish, output_bytes, usage_of
+from openai_gateway.routing.assemble import failed_finish, finish_reasons, output_bytes, usage_of
 from openai_gateway.routing.attempts import (
     RULES,
     Cause,
@@ -229,7 +229,7 @@ class Journey:
             return classify_event(json, target=target, redactor=self.router.redactor)
         if endpoint_of(self.call.endpoint).has_choices and not isinstance(json.get("choices"), list):
             return self.router.failed(target, Broke(Cause.MALFORMED, "it has no choices"))
-        if (reason := failed_finish(json)) is not None:
+        if (reason := failed_finish(finish_reasons(json))) is not None:
             self.spend(attempt, usage_of(json), output_bytes(json))
             return self.router.failed(target, Broke(Cause.CUT, f"finish_reason {reason}"))
         return body, json

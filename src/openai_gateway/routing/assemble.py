@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from openai_gateway.routing.calls import Json, Usage
@@ -11,7 +11,7 @@ _BESIDE_CONTENT: Final = (
     "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call", "audio", "images",
     "thinking_blocks", "anthropic_blocks",
 )  # fmt: skip
-_WRITTEN: Final = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+_WRITTEN: Final = frozenset({"content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"})
 _FAILED: Final = frozenset({"error", "abort"})
 """finish_reasons that OpenAI does not have: OpenRouter says "error" where the provider behind it failed on the way,
 vLLM and SGLang say "abort" where the engine dropped the request (it shuts down, or is scaled down)."""
@@ -54,7 +54,9 @@ def output_bytes(body: Json) -> int:
     size = 0
     for choice in _choices(body):
         said = _mapping(choice.get("delta") or choice.get("message")) or {"content": choice.get("text")}
-        size += sum(_size(said.get(name)) for name in _WRITTEN)
+        for name, value in said.items():
+            if name in _WRITTEN:
+                size += _size(value)
     return size
 
 
@@ -64,7 +66,7 @@ def usage_of(body: Json) -> Usage | None:
     None also where a count is no number of tokens: what cannot be read is not 0, and is estimated instead.
     """
     usage = _mapping(_mapping(body).get("usage"))
-    if not any(usage.get(name) is not None for name in (*_INPUT, *_OUTPUT)):
+    if not usage or not any(usage.get(name) is not None for name in (*_INPUT, *_OUTPUT)):
         return None
     counted = _count(usage, *_INPUT), _count(usage, *_OUTPUT)
     if counted[0] is None or counted[1] is None:
@@ -91,9 +93,9 @@ def finish_reason_of(body: Json) -> str | None:
     return next((reason for _, reason in finish_reasons(body) if reason is not None), None)
 
 
-def failed_finish(body: Json) -> str | None:
-    """The finish_reason of a choice that the server and not the model ended, so that its answer is cut; else None."""
-    return next((reason for _, reason in finish_reasons(body) if reason in _FAILED), None)
+def failed_finish(finishes: Iterable[tuple[int, str | None]]) -> str | None:
+    """Of `finish_reasons`, that of a choice which the server and not the model ended: its answer is cut; else None."""
+    return next((reason for _, reason in finishes if reason in _FAILED), None)
 
 
 def as_chunks(answer: Mapping[str, Json]) -> tuple[dict[str, Json], ...]:
@@ -116,11 +118,12 @@ def _as_delta(choice: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _choices(body: Json) -> Iterator[Mapping[str, Json]]:
-    return (choice for choice in _list(_mapping(body).get("choices")) if isinstance(choice, Mapping))
+    return (choice for choice in _list(_mapping(body).get("choices")) if isinstance(choice, dict))
 
 
 def _mapping(value: Json) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    # dict, here and below: this is JSON that was read, and asking for an abstract class costs a chunk as much as h11.
+    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Json) -> list[Any]:
@@ -131,7 +134,7 @@ def _says(content: Json) -> bool:
     """Whether there is any text in a `content`: a string, or parts as of Mistral's reasoning models."""
     if isinstance(content, list):
         return any(_says(part) for part in content)
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         return any(_says(value) for name, value in content.items() if name != "type")
     return isinstance(content, str) and content != ""
 
@@ -140,7 +143,7 @@ def _size(value: Json) -> int:
     """Bytes of all strings in a value of a few levels, as these members are."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return sum(_size(member) for member in value.values())
     return sum(map(_size, value)) if isinstance(value, list) else 0
 

@@ -111,8 +111,8 @@ RULES: Final[Mapping[Cause, Rule]] = {
     Cause.MALFORMED: Rule(Same.NO, Next.ANY, Verdict.BROKEN, in_doubt=True),
     Cause.TOO_LARGE: Rule(Same.NO, Next.NONE, Verdict.WORKS, in_doubt=True),
     Cause.NOT_CONFIGURED: Rule(Same.NO, Next.ANY, Verdict.NONE),
-    # What follows is found out here: nothing was sent, so none of it is an attempt. A dialect may have no words for what
-    # the call asks. Where every place of a target is taken and no other target will do, the call stands in line there.
+    # What follows is found out here: nothing was sent, so none of it is an attempt. A dialect may have no words for the
+    # call. Where every place of a target is taken and no other target will do, the call stands in line there.
     Cause.NOT_POSSIBLE: Rule(Same.NO, Next.ANY, Verdict.NONE),
     Cause.LIMITED: Rule(Same.NO, Next.ANY, Verdict.NONE),
     Cause.BUSY: Rule(Same.NO, Next.ANY, Verdict.NONE),
@@ -359,9 +359,10 @@ def _changed(state: State, *rows: Repair) -> State:
 
 def _arrived(state: State) -> State:
     """A target is to be tried for the first time: no retries yet, and with the repairs known to help there."""
-    known = state.remembered.get(state.targets[0].name, ())
-    state = attrs.evolve(state, retries=0, changes=())
-    return _changed(state, *(row for row in known if _may_repair(state, row)))
+    if state.retries or state.changes:  # a copy of so many fields is the dearest thing a healthy call does here
+        state = attrs.evolve(state, retries=0, changes=())
+    known = [row for row in state.remembered.get(state.targets[0].name, ()) if _may_repair(state, row)]
+    return _changed(state, *known) if known else state
 
 
 def _move_on(state: State, onward: Next, failure: Failure, now: float) -> tuple[State, Step]:
@@ -413,8 +414,8 @@ def _same_credential(one: Target, other: Target) -> bool:
 def _last_word(state: State, onward: Next, failure: Failure) -> GatewayError:
     """What the caller is told: of a request that no other target would take either, how this one refused it.
 
-    Else the first in an upstream's own words, for the first targets are what the caller asked for; else, of what we said
-    ourselves, the limit that frees up first, or the first; else the last.
+    Else the first in an upstream's own words, for the first targets are what the caller asked for; else, of what we
+    said ourselves, the limit that frees up first, or the first; else the last.
     """
     if onward in (Next.NONE, Next.LARGER_CONTEXT):
         return failure.error

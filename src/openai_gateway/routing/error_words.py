@@ -97,10 +97,10 @@ def error_in(value: Json) -> Mapping[str, Any] | str | None:
     Known shapes: {"error": {…}}, {"error": "…"}, {"object": "error", …} (older vLLM), {"detail": …} (FastAPI),
     {"type": "error", "error": {…}} (Anthropic), {"choices": [{"error": {…}, …}]} (OpenRouter, once the model began).
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     for error in (value.get("error"), *_errors_of_choices(value.get("choices"))):
-        if isinstance(error, Mapping | str) and error:
+        if error and isinstance(error, dict | str):
             return error
     is_error = value.get("object") == "error" or value.keys() <= _OF_BARE_ERROR
     return value if is_error and (value.get("message") or value.get("detail")) else None
@@ -138,7 +138,7 @@ def _is_plain(value: Json) -> bool:
 
 def _errors_of_choices(choices: Json) -> Iterator[Json]:
     for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, Mapping):
+        if isinstance(choice, dict):
             yield choice.get("error")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -134,10 +134,11 @@ class Reading:
             failure = classify_event(json, target=self.target, redactor=self.redactor)
             self.failure = self._with_what_came(failure)
             return []
-        if (reason := failed_finish(json)) is not None:
+        finishes = tuple(finish_reasons(json))
+        if (reason := failed_finish(finishes)) is not None:
             self._fail(Cause.CUT, f"finish_reason {reason}")
             return []
-        self._note(json)
+        self._note(json, finishes)
         if not is_only_usage(json):
             self._hold(data, json)
         elif self.show_usage:
@@ -154,7 +155,7 @@ class Reading:
         self._held.append(Chunk(data=data, json=json))
         self._held_bytes += len(data)
 
-    def _note(self, json: Mapping[str, Json]) -> None:
+    def _note(self, json: Mapping[str, Json], finishes: Iterable[tuple[int, str | None]]) -> None:
         self._chunks += 1
         self.written += output_bytes(json)
         if self.before is not None:
@@ -163,7 +164,7 @@ class Reading:
             self.model = json["model"] or None
         self.usage = usage_of(json) or self.usage
         self.content = self.content or has_content(json)
-        for index, finish_reason in finish_reasons(json):
+        for index, finish_reason in finishes:
             self._unfinished.add(index)
             if finish_reason is not None:
                 self._unfinished.discard(index)

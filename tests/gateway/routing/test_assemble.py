@@ -154,8 +154,8 @@ def test_each_choice_has_its_finish_reason_and_what_has_another_shape_has_none()
 
 @pytest.mark.parametrize("reason", ["error", "abort"])
 def test_an_end_that_the_server_made_is_a_failed_one(reason: str) -> None:
-    assert failed_finish({"choices": [{"finish_reason": "stop"}, {"index": 1, "finish_reason": reason}]}) == reason
-    assert failed_finish(ANSWER) is None
+    assert failed_finish([(0, "stop"), (1, reason)]) == reason
+    assert failed_finish(finish_reasons(ANSWER)) is None
 
 
 _ODD = st.recursive(
