@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import functools
 import os
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ import trio
 
 from openai_gateway import GatewayError
 from openai_gateway import Settings as GatewaySettings
+from openai_gateway.errors import ConfigError
+from openai_gateway.net.tls import client_context
 from openai_gateway.routing.plan import Provider, RouteTable
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.features.default_model import choose
@@ -105,6 +108,8 @@ async def examine(
         return
     for warning in settings.warnings:
         report(Finding(health=Health.WARNING, about="configuration", text=warning))
+    for finding in _impatient_rows(settings):
+        report(finding)
     answers = [
         await _examine_provider(settings, provider, report, probe or NetworkProbe(), way_in)
         for provider in settings.table.providers.values()
@@ -114,6 +119,26 @@ async def examine(
     elif all(provider.missing for provider in settings.table.providers.values()):
         mend = "Mend one of the warnings, or set the key of another provider, such as OPENAI_API_KEY, or GATEWAY_URL."
         report(Finding(health=Health.WRONG, about="configuration", text="No provider can be asked.", mend=mend))
+
+
+_THINKERS: Final = re.compile(
+    r"(?:^|[/-])(?:o[1-9]|gpt-5|deepseek-reasoner|deepseek-r\d|r1|qwq|magistral)(?!\d)"
+    r"|thinking|reason",
+    re.IGNORECASE,
+)
+"""Names of models that may think for minutes before they say a word; of some a look at the name is all there is."""
+
+_LONG: Final = 60.0  # seconds; a row, or a file, that says as much has thought of it
+
+
+def _impatient_rows(settings: GatewaySettings) -> Iterator[Finding]:
+    """Rows whose model may think for longer than it is waited for."""
+    for row in settings.table.rows:
+        first_byte = settings.timeouts.first_byte if row.first_byte is None else row.first_byte
+        if row.first_byte is None and first_byte < _LONG and _THINKERS.search(row.model):
+            text = f"it may think for long, and is waited for {first_byte:g} s until its first word"
+            mend = "Give its row a first_byte, such as 300, or raise TIMEOUT."
+            yield Finding(health=Health.WARNING, about=f"model {row.name}", text=text, mend=mend)
 
 
 async def _examine_provider(
@@ -193,11 +218,10 @@ async def _connection(provider: Provider, host: str, port: int, probe: Probe) ->
     is_https = provider.base_url.startswith("https:")
     about = "TLS" if is_https else "connection"
     try:
-        tls = _tls_context(provider) if is_https else None
-    except OSError as error:
+        tls = client_context(provider.ca_bundle, provider.client_cert) if is_https else None
+    except ConfigError as error:
         mend = "Check SSL_CERT_FILE, or ca_bundle and client_cert of the configuration: PEM files that can be read."
-        text = f"the configured certificates cannot be used: {_reason(error)}"
-        return Finding(health=Health.WRONG, about=about, text=text, mend=mend)
+        return Finding(health=Health.WRONG, about=about, text=str(error), mend=mend)
     try:
         with trio.fail_after(_PATIENCE):
             version = await probe.connect(host, port, tls)
@@ -210,13 +234,6 @@ async def _connection(provider: Provider, host: str, port: int, probe: Probe) ->
         return Finding(health=Health.WRONG, about=about, text=text, mend=mend)
     text = f"{host} is trusted ({version})" if is_https else f"{host}:{port} takes connections, without TLS"
     return Finding(health=Health.OK, about=about, text=text)
-
-
-def _tls_context(provider: Provider) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=provider.ca_bundle)
-    if provider.client_cert:
-        context.load_cert_chain(provider.client_cert)
-    return context
 
 
 def _reason(error: OSError | trio.TooSlowError) -> str:

@@ -15,8 +15,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from openai_gateway import Settings as GatewaySettings
 from openai_gateway import open_gateway
 from openai_gateway.routing.key_source import KeyCommand, KeySource
+from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.doctor import Finding, Health, NetworkProbe, examine
 from tests.features.scripted import CANARY, REMOTE, Upstream, lists, refuses, settings_of
@@ -296,3 +298,28 @@ async def test_the_network_probe_gives_the_reason_of_ssl_for_what_is_no_tls() ->
         with pytest.raises(ssl.SSLError):
             await NetworkProbe().connect("127.0.0.1", port, ssl.create_default_context())
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "warned"),
+    [
+        ("o3", {}, True),
+        ("o4-mini", {}, True),
+        ("openai/gpt-5-mini", {}, True),
+        ("deepseek-r1:8b", {}, True),
+        ("qwen3-thinking", {}, True),
+        ("o3", {"first_byte": 300.0}, False),
+        ("gpt-4o", {}, False),
+        ("o365-helper", {}, False),
+        ("gpt-50", {}, False),
+    ],
+)
+async def test_a_model_that_thinks_long_is_to_be_given_its_time(
+    autojump_clock: MockClock, model: str, more: dict[str, float], warned: bool
+) -> None:
+    row = ModelRow(name="m", provider="echo", model=model, **more)  # type: ignore[arg-type]  # one field of it
+    table = RouteTable(providers={"echo": Provider(name="echo", kind="echo")}, rows=(row,))
+    found: list[Finding] = []
+    await examine(GatewaySettings(table=table), found.append, probe=ScriptedProbe())
+
+    assert any(finding.about == "model m" and "30 s" in finding.text for finding in found) is warned
