@@ -97,7 +97,7 @@ class Told:
 
 def text_of(json: Any) -> str:
     """All text of a chunk or a whole answer, whatever else is in it, and whatever shape that has."""
-    choices = json["choices"] if isinstance(json["choices"], list) else []
+    choices = json.get("choices") if isinstance(json.get("choices"), list) else []
     said = [choice.get("delta") or choice.get("message") for choice in choices if isinstance(choice, dict)]
     contents = [each.get("content") for each in said if isinstance(each, dict)]
     return "".join(content for content in contents if isinstance(content, str))

@@ -72,7 +72,7 @@ def extras_of(message: Mapping[str, Json]) -> dict[str, Json]:
 def message_of(blocks: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
     """OpenAI's assistant message for these blocks."""
     texts = [text(block.get("text")) for block in blocks if block.get("type") == "text"]
-    thinking = [block for block in blocks if block.get("type") in THINKING]
+    thinking = [block for block in blocks if text(block.get("type")) in THINKING]
     message: dict[str, Json] = {"role": "assistant", "content": "".join(texts) if texts else None}
     beside = {
         "reasoning_content": "".join(text(block.get("thinking")) for block in thinking),

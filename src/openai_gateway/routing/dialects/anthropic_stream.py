@@ -125,7 +125,7 @@ class _Stream:
         deltas: list[Delta] = []
         if is_call(content) and not came:
             deltas.append({"tool_calls": [{"index": block.call, "function": {"arguments": arguments_of(content)}}]})
-        if content.get("type") in THINKING:
+        if text(content.get("type")) in THINKING:
             deltas.append(self._entry("thinking_blocks", content))
         return [*deltas, *self._as_it_came(content)]
 
