@@ -7,8 +7,8 @@ with a second target that says something else. What must come through follows fr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -58,6 +58,7 @@ class Stream:
     pieces: tuple[int, ...]
     cut: float
     end: Act
+    kind: str = "openai"
 
     @property
     def text(self) -> str:
@@ -101,9 +102,17 @@ class Stream:
         return Answer(self.acts(), self._whole())
 
     def _whole(self) -> list[Act]:
-        choice = {"index": 0, "message": {"role": "assistant", "content": self.text}, "finish_reason": "stop"}
-        wire = b"".join(piece for piece in body(json.dumps({"choices": [choice]}).encode()) if isinstance(piece, bytes))
+        answer = json.dumps(_WHOLE[self.kind](self.text)).encode()
+        wire = b"".join(piece for piece in body(answer) if isinstance(piece, bytes))
         return [*cut_up(wire[: round(self.cut * len(wire))], self.pieces), self.end]
+
+
+_WHOLE: Final[Mapping[str, Callable[[str], Any]]] = {
+    "openai": lambda text: {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]},
+    "anthropic": lambda text: {
+        "type": "message", "role": "assistant", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
+    },
+}  # fmt: skip
 
 
 def cut_up(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
@@ -115,34 +124,69 @@ def cut_up(data: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
         at, turn = at + size, turn + 1
 
 
-def _chunk(delta: dict[str, Any], finish: str | None, *, line_end: str, ascii_only: bool, lines: bool) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    data = json.dumps({"id": "c", "choices": [choice]}, ensure_ascii=ascii_only, indent=1 if lines else None)
-    return line_end.join((*(f"data: {line}" for line in data.split("\n")), "", "")).encode()
+@attrs.frozen
+class Style:
+    """How an upstream writes its events."""
+
+    line_end: str
+    ascii_only: bool
+    lines: bool
+
+    def event(self, value: Any, text: str = "", *, name: str = "", finishes: bool = False) -> Event:
+        data = (
+            value
+            if isinstance(value, str)
+            else json.dumps(value, ensure_ascii=self.ascii_only, indent=1 if self.lines else None)
+        )
+        fields = [f"event: {name}"] if name else []
+        fields += [f"data: {line}" for line in data.split("\n")]
+        return Event(self.line_end.join((*fields, "", "")).encode(), text, finishes)
+
+    def noise(self, what: str) -> Event:
+        return Event(what.replace("\n", self.line_end).encode())
+
+    def openai(self, delta: dict[str, Any], finish: str | None = None) -> Event:
+        value = {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        return self.event(value, delta.get("content") or "", finishes=finish is not None)
+
+    def anthropic(self, kind: str, text: str = "", **more: Any) -> Event:
+        return self.event({"type": kind, **more}, text, name=kind, finishes=kind == "message_delta")
+
+
+def _openai(style: Style, said: list[Event | str], ends: str) -> list[Event]:
+    events = [style.openai({"role": "assistant", "content": ""})]
+    events += [style.openai({"content": one}) if isinstance(one, str) else one for one in said]
+    if ends != "done":
+        events.append(style.openai({}, "stop"))
+    if ends != "finish":
+        events.append(style.event("[DONE]", finishes=True))
+    return events
+
+
+def _anthropic(style: Style, said: list[Event | str], ends: str) -> list[Event]:
+    block = {"index": 0, "content_block": {"type": "text", "text": ""}}
+    events = [style.anthropic("message_start", message={"id": "m"}), style.anthropic("content_block_start", **block)]
+    for one in said:
+        delta: dict[str, Any] = {"index": 0, "delta": {"type": "text_delta", "text": one}}
+        events.append(style.anthropic("content_block_delta", one, **delta) if isinstance(one, str) else one)
+    events.append(style.anthropic("content_block_stop", index=0))
+    events.append(style.anthropic("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 1}))
+    return [*events, *([style.anthropic("message_stop")] if ends != "finish" else [])]
+
+
+_DIALECTS: Final = {"openai": _openai, "anthropic": _anthropic}
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> Stream:
-    line_end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
-    style: dict[str, Any] = {
-        "line_end": line_end,
-        "ascii_only": draw(st.booleans()),
-        "lines": draw(st.booleans()),
-    }
-    texts = draw(
-        st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), min_size=1, max_size=6)
-    )
-    events = [Event(_chunk({"role": "assistant", "content": ""}, None, **style))]
-    for text in texts:
-        if draw(st.booleans()):
-            noise = draw(st.sampled_from([f": life{line_end}", f"event: x{line_end}id: 7{line_end}data{line_end * 2}"]))
-            events.append(Event(noise.encode()))
-        events.append(Event(_chunk({"content": text}, None, **style), text))
-    how = draw(st.sampled_from(["both", "finish", "done"]))
-    if how != "done":
-        events.append(Event(_chunk({}, "stop", **style), finishes=True))
-    if how != "finish":
-        events.append(Event(f"data: [DONE]{line_end * 2}".encode(), finishes=True))
+    style = Style(draw(st.sampled_from(["\n", "\r\n", "\r"])), draw(st.booleans()), draw(st.booleans()))
+    text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5)
+    noise = st.sampled_from([": life\n", "event: x\nid: 7\ndata\n\n"]).map(style.noise)
+    said: list[Event | str] = []
+    for one in draw(st.lists(text, min_size=1, max_size=6)):
+        said += [draw(noise), one] if draw(st.booleans()) else [one]
+    kind = draw(st.sampled_from(sorted(_DIALECTS)))
+    events = _DIALECTS[kind](style, said, draw(st.sampled_from(["both", "finish", "done"])))
     sizes = st.lists(st.integers(1, 60), min_size=1, max_size=4).map(tuple)
     return Stream(
         events=tuple(events),
@@ -150,14 +194,18 @@ def streams(draw: st.DrawFn) -> Stream:
         pieces=draw(sizes),
         cut=draw(st.floats(0, 1) | st.just(1.0)),
         end=draw(st.sampled_from(ENDS)),
+        kind=kind,
     )
 
 
-def configured(*, alone: bool) -> Settings:
+def configured(kind: str, *, alone: bool) -> Settings:
     names = ("one",) if alone else ("one", "two")
     providers = {
         name: Provider(
-            name=name, kind="openai", base_url=f"http://{name}.example/v1", api_key=Secret("k" * 20, name="K")
+            name=name,
+            kind=kind if name == "one" else "openai",
+            base_url=f"http://{name}.example/v1",
+            api_key=Secret("k" * 20, name="K"),
         )
         for name in names
     }
@@ -165,11 +213,9 @@ def configured(*, alone: bool) -> Settings:
     return Settings(table=RouteTable(providers=providers, rows=rows))
 
 
-OTHER_ANSWER = Stream(
-    events=(
-        Event(_chunk({"content": OTHER}, None, line_end="\n", ascii_only=True, lines=False), OTHER),
-        Event(_chunk({}, "stop", line_end="\n", ascii_only=True, lines=False)),
-    ),
+_PLAIN: Final = Style("\n", ascii_only=True, lines=False)
+OTHER_ANSWER: Final = Stream(
+    events=(_PLAIN.openai({"content": OTHER}), _PLAIN.openai({}, "stop")),
     chunks=(1_000,),
     pieces=(1_000,),
     cut=1.0,
@@ -182,7 +228,9 @@ async def told_of(stream: Stream, way: Way, *, alone: bool) -> tuple[Told, list[
     accounts: list[Account] = []
     async with in_memory(hosts) as upstream:
         transport = of_ours(upstream)
-        async with open_gateway(configured(alone=alone), transport=transport, record=accounts.append) as gateway:
+        async with open_gateway(
+            configured(stream.kind, alone=alone), transport=transport, record=accounts.append
+        ) as gateway:
             told = await tell(gateway, way, Call.chat(model="m", messages=[]))
         await transport.aclose()
         assert not upstream.open_wires
@@ -200,7 +248,7 @@ def check(stream: Stream, way: Way, *, alone: bool) -> None:
         assert alone or way is Way.STREAM, "an error, though another target would have answered"
     if way is Way.STREAM:
         check_what_came(stream, told)
-    event(f"{way.name} {'answered' if told.error is None else told.error.kind.name}")
+    event(f"{stream.kind} {way.name} {'answered' if told.error is None else told.error.kind.name}")
 
 
 def check_what_came(stream: Stream, told: Told) -> None:
@@ -221,7 +269,7 @@ def check_what_came(stream: Stream, told: Told) -> None:
 WAYS = st.sampled_from(Way)
 
 
-@settings(max_examples=300)
+@settings(max_examples=max(300, settings().max_examples))  # the fuzz profile has more
 @given(streams(), WAYS, st.booleans())
 def test_a_cut_gives_the_beginning_and_an_error_or_all_of_it(stream: Stream, way: Way, alone: bool) -> None:
     check(stream, way, alone=alone)
