@@ -19,11 +19,13 @@ from random import Random
 from typing import Any, Final
 
 import attrs
+import httpx
 import trio
 
 from openai_gateway import Account, Call, Gateway, Outcome, Settings, open_gateway
 from openai_gateway.net.pool import Limits, Pool
 from openai_gateway.net.transport import Http11Transport
+from openai_gateway.routing.limits import Demand, Reservation, limits_of
 from openai_gateway.routing.plan import ModelRow, Price, Provider, RouteTable
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
@@ -206,8 +208,8 @@ def _begun(body: Mapping[str, Any]) -> int:
     return len(last["content"].split()) if last["role"] == "assistant" else 0
 
 
-def row(model: str, host: str, **more: Any) -> ModelRow:
-    return ModelRow(name=model, provider=host, model="m", price=Price(input=1, output=10), **more)
+def row(name: str, host: str, **more: Any) -> ModelRow:
+    return ModelRow(**{"name": name, "provider": host, "model": "m", "price": Price(input=1, output=10), **more})
 
 
 ROWS: Final = (
@@ -215,8 +217,9 @@ ROWS: Final = (
     row("in order", "a", order=1), row("in order", "b", order=2), row("in order", "c", order=3),
     row("shared", "b", weight=3), row("shared", "d", weight=1, fallbacks=("c",)),
     row("long", "a", order=1, context_fallbacks=("d",)), row("long", "b", order=2, prefill=Prefill.MESSAGE),
+    row("narrow", "a", model="few", max_parallel=3), row("narrow", "b", model="few", order=2, max_parallel=2, rpm=300),
 )  # fmt: skip
-MODELS: Final = ("in order", "shared", "long", "a")
+MODELS: Final = ("in order", "shared", "long", "a", "narrow")
 
 
 def settings() -> Settings:
@@ -257,6 +260,8 @@ class Storm:
         async def call_again() -> None:
             while self.next_number < end:
                 number, self.next_number = self.next_number, self.next_number + 1
+                if number % 500 == 0:  # the calls in flight go on as they began
+                    await self.gateway.reload(settings())
                 await self._call(number)
 
         async with trio.open_nursery() as nursery:
@@ -306,7 +311,19 @@ class Storm:
         self.attempts += len(asked)
 
     def pools(self) -> list[Pool]:
-        return list(self.transport.client._pools.values())
+        return [self.transport.pool(httpx.URL(f"http://{host}.example/")) for host in HOSTS]
+
+    async def places_of(self, limited: ModelRow) -> int:
+        """How many more calls the row's limit lets in at once."""
+        limits = limits_of(limited)
+        assert limits is not None
+        store = self.gateway._store
+        held: list[Reservation] = []
+        while isinstance(outcome := await store.reserve(Demand(limits=(limits,), tokens=0)), Reservation):
+            held.append(outcome)
+        for reservation in held:
+            await store.refund(reservation)
+        return len(held)
 
     async def calm(self) -> int:
         """The sun comes out: everything that is kept for a while is let go of. The memory blocks that are left."""
@@ -319,6 +336,9 @@ class Storm:
             await self._calm_call(name)
         assert [(pool.idle, pool.free) for pool in self.pools()] == [(1, self.places)] * len(HOSTS)
         assert len(self.upstream.open_wires) == len(HOSTS), "connections that nobody keeps"
+        for limited in ROWS:
+            if limited.max_parallel is not None:
+                assert await self.places_of(limited) == limited.max_parallel, "a place that nobody gave back"
         assert not self.accounts
         assert not self.sightings.seen
         for host in self.hosts.values():

@@ -164,7 +164,7 @@ def _openai(style: Style, said: list[Event | str], ends: str) -> list[Event]:
 
 
 def _anthropic(style: Style, said: list[Event | str], ends: str) -> list[Event]:
-    block = {"index": 0, "content_block": {"type": "text", "text": ""}}
+    block: dict[str, Any] = {"index": 0, "content_block": {"type": "text", "text": ""}}
     events = [style.anthropic("message_start", message={"id": "m"}), style.anthropic("content_block_start", **block)]
     for one in said:
         delta: dict[str, Any] = {"index": 0, "delta": {"type": "text_delta", "text": one}}
