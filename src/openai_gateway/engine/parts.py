@@ -19,6 +19,7 @@ from openai_gateway.routing.attempts import Failure, Try
 from openai_gateway.routing.cache import Recording
 from openai_gateway.routing.calls import Call, Chunk, Finished, Json, Outcome, Part, Restarted, Usage
 from openai_gateway.routing.dialects import dialect_of
+from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.prefill import Continuation, can_be_continued
 from openai_gateway.routing.reading import Reading
 
@@ -123,6 +124,7 @@ class Parts:
             redactor=self._router.redactor,
             decode=dialect_of(step.target.provider.kind).events(),
             show_usage=_wants_usage(self._call),
+            endpoint=endpoint_of(self._call.endpoint),
             before=step.continues if _is_continuable(journey) else None,
             continuation=Continuation(self._head, spent) if step.continues else None,
         )

@@ -13,12 +13,16 @@ class Endpoint:
     """What matters of an endpoint on the way.
 
     `generates`: asking twice costs money and changes nothing; of any other a request that may have been carried out is
-    not sent again by itself. `has_choices`: its answers hold `choices`, and its streams `stream_options`.
+    not sent again by itself. `has_choices`: its answers hold `choices`, and its streams `stream_options`. The events of
+    a stream without choices have types instead: `begins` are those that bring nothing yet, `ends` those after which
+    nothing comes; where none is known, a stream that ends in peace has ended well.
     """
 
     path: str
     generates: bool = True
     has_choices: bool = False
+    begins: frozenset[str] = frozenset()
+    ends: frozenset[str] = frozenset()
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {
@@ -26,12 +30,16 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
     for endpoint in (
         Endpoint(path="chat/completions", has_choices=True),
         Endpoint(path="completions", has_choices=True),
-        Endpoint(path="responses"),
+        Endpoint(
+            path="responses",
+            begins=frozenset({"response.created", "response.queued", "response.in_progress"}),
+            ends=frozenset({"response.completed", "response.incomplete"}),
+        ),
         Endpoint(path="embeddings"),
-        Endpoint(path="images/generations"),
-        Endpoint(path="images/edits"),
-        Endpoint(path="audio/speech"),
-        Endpoint(path="audio/transcriptions"),
+        Endpoint(path="images/generations", ends=frozenset({"image_generation.completed"})),
+        Endpoint(path="images/edits", ends=frozenset({"image_edit.completed"})),
+        Endpoint(path="audio/speech", ends=frozenset({"speech.audio.done"})),
+        Endpoint(path="audio/transcriptions", ends=frozenset({"transcript.text.done"})),
         Endpoint(path="audio/translations"),
         Endpoint(path="moderations"),
         Endpoint(path="rerank"),
@@ -39,6 +47,9 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         Endpoint(path="batches", generates=False),
     )
 }
+
+
+CHAT: Final = ENDPOINTS["chat/completions"]
 
 
 def endpoint_of(path: str) -> Endpoint:

@@ -95,14 +95,17 @@ def error_in(value: Json) -> Mapping[str, Any] | str | None:
     """The error that a JSON body is, or holds; None for an answer.
 
     Known shapes: {"error": {…}}, {"error": "…"}, {"object": "error", …} (older vLLM), {"detail": …} (FastAPI),
-    {"type": "error", "error": {…}} (Anthropic), {"choices": [{"error": {…}, …}]} (OpenRouter, once the model began).
+    {"type": "error", "error": {…}} (Anthropic), {"choices": [{"error": {…}, …}]} (OpenRouter, once the model began),
+    {"type": "error", "message": …} and {"type": "response.failed", "response": {"error": {…}}} (the Responses API).
     """
     if not isinstance(value, dict):
         return None
-    for error in (value.get("error"), *_errors_of_choices(value.get("choices"))):
+    response = value.get("response")
+    of_response = response.get("error") if isinstance(response, dict) else None
+    for error in (value.get("error"), of_response, *_errors_of_choices(value.get("choices"))):
         if error and isinstance(error, dict | str):
             return error
-    is_error = value.get("object") == "error" or value.keys() <= _OF_BARE_ERROR
+    is_error = "error" in (value.get("object"), value.get("type")) or value.keys() <= _OF_BARE_ERROR
     return value if is_error and (value.get("message") or value.get("detail")) else None
 
 

@@ -20,6 +20,7 @@ from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Chunk, Json, Usage
 from openai_gateway.routing.classify import classify_event, error_in, failure_of
 from openai_gateway.routing.dialects.dialect import EventDecoder
+from openai_gateway.routing.endpoints import CHAT, Endpoint
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.prefill import Continuation
 from openai_gateway.secret import Redactor
@@ -46,6 +47,7 @@ class Reading:
     redactor: Redactor
     decode: EventDecoder
     show_usage: bool
+    endpoint: Endpoint = CHAT
     before: str | None = None
     continuation: Continuation | None = None
     head: Mapping[str, Json] = attrs.field(factory=dict)
@@ -164,11 +166,20 @@ class Reading:
             self.model = json["model"] or None
         self.usage = usage_of(json) or self.usage
         self.content = self.content or has_content(json)
+        if not self.endpoint.has_choices:
+            self._note_type(json)
         for index, finish_reason in finishes:
             self._unfinished.add(index)
             if finish_reason is not None:
                 self._unfinished.discard(index)
                 self.finish_reason = self.finish_reason or finish_reason
+
+    def _note_type(self, json: Mapping[str, Json]) -> None:
+        """What an event without choices says by its type; the Responses API has the usage in the response."""
+        kind = json.get("type") if isinstance(json.get("type"), str) else ""
+        self.content = self.content or kind not in self.endpoint.begins
+        self.usage = usage_of(json.get("response")) or self.usage
+        self.done = kind in self.endpoint.ends
 
     def _note_text(self, json: Mapping[str, Json]) -> None:
         text = plain_text_of(json)
@@ -197,7 +208,7 @@ class Reading:
             self._fail(Cause.CUT, "nothing came before [DONE]")
 
     def _end(self) -> None:
-        if self.is_whole:
+        if self.is_whole or (self._chunks and not self.endpoint.has_choices and not self.endpoint.ends):
             self.done = True
         elif self._bytes and not self._events:
             self._fail(Cause.MALFORMED, "it is no stream of events")
