@@ -89,6 +89,14 @@ def test_meta_has_the_cost_the_warnings_and_the_request_id_where_they_are_known(
     }
 
 
+def test_meta_marks_what_was_estimated_kept_or_continued() -> None:
+    usage = Usage(input=1, output=2, estimated=True)
+    served = Served(model="m", target="p/m", attempts=0, usage=usage, cached=True, continued=True)
+    meta = served_meta(Answer(model="m", end=End.FINISHED, served=served))
+    assert meta["usage"] == {"input": 1, "output": 2, "cached_input": 0, "reasoning": 0, "estimated": True}
+    assert (meta["cached"], meta["continued"]) == (True, True)
+
+
 def test_meta_of_an_answer_cut_short_says_what_cut_it() -> None:
     assert served_meta(Answer(model="m1", end=End.SIZE)) == {"model": "m1", "cut_by": "size"}
 
