@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from trio.testing import MockClock
 
 from openai_gateway.engine.clocks import Broke
 from openai_gateway.engine.upstream import Upstream, open_upstream
@@ -25,7 +26,7 @@ from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, Provider
 from tests.gateway_engine.loopback import Connection, Serve
 from tests.gateway_engine.scripted import provider
 from tests.gateway_net.certificates import CA, server_context
-from tests.gateway_net.exchanges import OK, SECOND, Got, clocks, outcome, request
+from tests.gateway_net.exchanges import OK, SECOND, Failed, Got, clocks, outcome, request
 from tests.gateway_net.memory import Memory, in_memory
 
 
@@ -148,6 +149,53 @@ async def test_http_1_1_is_what_is_spoken(bundle: str, transport: str, offered: 
         assert await outcome(upstream, made) == Got()
 
     assert agreed == ["http/1.1" if offered else None]
+
+
+def refuses_unread(*records: bytes) -> Serve:
+    async def serve(connection: Connection) -> None:
+        await connection.stream.receive_some(1000)
+        for record in records:
+            await connection.stream.send_all(record)
+        await trio.sleep_forever()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (b"HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\n\r\n", b"too ", b"large"),
+        (b"HTTP/1.1 413 Too Large\r\ntransfer-encoding: chunked\r\n\r\n", b"4\r\ntoo \r\n", b"5\r\nlarge\r\n0\r\n\r\n"),
+        (b"HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\n\r\ntoo large",),
+    ],
+    ids=["by its length", "in chunks", "at once"],
+)
+async def test_a_refusal_comes_whole_though_the_body_is_still_being_sent(
+    bundle: str, records: tuple[bytes, ...]
+) -> None:
+    """A TLS stream whose sending was broken off can be read no more."""
+    serve = refuses_unread(*records)
+    async with tls_server(serve, server_context("localhost")) as (url, _), open_upstream() as upstream:
+        with trio.fail_after(10):
+            made = provider(base_url=url, ca_bundle=bundle)
+            assert await outcome(upstream, made, body=b"x" * 2**24) == Got(413, b"too large")
+
+
+async def test_a_refusal_that_stops_in_the_middle_is_not_waited_for_while_the_body_is_being_sent(
+    bundle: str, autojump_clock: MockClock
+) -> None:
+    context = server_context("one.example")
+
+    async def serve(connection: Connection) -> None:
+        stream = trio.SSLStream(connection.stream, context, server_side=True, https_compatible=True)
+        await stream.do_handshake()
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 9\r\n\r\ntoo ")
+        await trio.sleep_forever()
+
+    async with in_memory(serve, lockstep=True) as memory, native(memory, bundle) as upstream:
+        began = trio.current_time()
+        assert await outcome(upstream, provider(), body=b"x" * 2**20) == Failed(Cause.CUT, b"too ")
+        assert trio.current_time() - began == pytest.approx(1)
 
 
 @asynccontextmanager

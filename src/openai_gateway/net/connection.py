@@ -27,6 +27,9 @@ MAX_INTERIM_ANSWERS: Final = 16
 _BLIND_BYTES: Final = 64 * 1024
 """A body up to this is sent without listening meanwhile: the buffers of the two kernels take it."""
 
+_LAST_WORDS: Final = 1.0
+"""Seconds for a refusal over TLS to come whole while its request is still being sent."""
+
 _TURNS: Final = 8
 """Turns of the scheduler after which a stream that had something to read has given it; memory streams take four."""
 
@@ -75,6 +78,7 @@ class Connection:
         self._complete = False  # the answer of this exchange
         self._doubtful = False  # the answer had two lengths, of which somebody on the way may believe the other
         self._failure: NetError | None = None
+        self._ahead = bytearray()  # of the body, read before anybody asked for it
         self.idle_limit: float | None = None
         """The seconds for which the server said it keeps the connection while it is idle, if it did."""
 
@@ -92,6 +96,10 @@ class Connection:
 
         `around` stands around the wait for more, if there is one.
         """
+        if self._ahead:
+            found = bytes(self._ahead)
+            self._ahead.clear()
+            return found
         found = self._received()
         if not found and not self._complete:
             with around():
@@ -145,13 +153,26 @@ class Connection:
             nursery.start_soon(self._send, data)
             try:
                 found = await self._head(watch)
+                if found.status_code >= 300:  # a redirect too: nobody follows it
+                    await self._read_ahead()
+                    nursery.cancel_scope.cancel()
             except NetError as error:
                 found = error  # raised below: a nursery would make a group of it
-            if isinstance(found, NetError) or found.status_code >= 400:
                 nursery.cancel_scope.cancel()
         if isinstance(found, NetError):
             raise found
         return found
+
+    async def _read_ahead(self) -> None:
+        """The refusal's body, before sending is broken off: after that a TLS stream of trio's can be read no more."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return
+        with trio.move_on_after(_LAST_WORDS), suppress(NetError):
+            while len(self._ahead) < PIECE_BYTES:
+                self._ahead += self._received()
+                if self._complete:
+                    break
+                await self._receive()
 
     async def _send(self, data: bytes) -> None:
         try:
