@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -225,3 +226,35 @@ async def test_a_proxy_is_asked_in_the_providers_stead() -> None:
         made = at("http://far.example/v1", proxy=f"http://user:pass@127.0.0.1:{port}")
         async with open_gateway(made) as gateway:
             assert (await gateway.call(ask())).served.attempts == 1
+
+
+async def dies_at_its_second_request(connection: Connection) -> None:
+    await connection.request()
+    await connection.stream.send_all(ANSWER)
+    if connection.number == 0:
+        await connection.request()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("call", "asked"),
+    [
+        ({}, 2),
+        ({"endpoint": "batches"}, 1),
+        ({"endpoint": "batches", "idempotency_key": "k"}, 2),
+        ({"endpoint": "batches", "idempotency_key": "two words"}, 1),
+    ],
+    ids=["generates", "stores", "stores with a key", "stores with a key that no header carries"],
+)
+async def test_what_stores_is_not_sent_again_when_its_kept_connection_dies(
+    call: dict[str, Any], asked: int, transport: str
+) -> None:
+    """The server had the whole request: it may have left while it was doing it."""
+    async with (
+        loopback(dies_at_its_second_request) as server,
+        open_gateway(at(server.base_url, transport=transport)) as gateway,
+    ):
+        await gateway.call(ask(**call))
+        with nullcontext() if asked == 2 else pytest.raises(GatewayError, match="broke"):
+            await gateway.call(ask(**call))
+        assert len(server.connections) == asked

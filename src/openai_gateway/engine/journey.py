@@ -191,7 +191,9 @@ class Journey:
         self._asked.append(target.name)
         self._is_probe = self.router.health.began(target.name, trio.current_time())
         try:
-            exchange = await self.router.upstream.open(target.provider, request, clocks, respond=dialect.respond)
+            exchange = await self.router.upstream.open(
+                target.provider, request, clocks, respond=dialect.respond, may_repeat=self.call.may_repeat
+            )
         except Broke as broke:
             if hold is not None and RULES[broke.cause].in_doubt:
                 hold.used(estimated(self.call, 0).input)

@@ -89,18 +89,20 @@ class Upstream:
         clocks: Clocks,
         *,
         respond: Callable[[UpstreamRequest], LocalAnswer] | None = None,
+        may_repeat: bool = True,
     ) -> Exchange:
         """Send, and wait for the head of the answer. The caller closes the exchange. Raises Broke.
 
         `respond`: the provider lives in this process and answers itself. A kept connection may have died in the
-        meantime (servers close idle ones after seconds); that is seen when it is used, and then asked once more.
+        meantime (servers close idle ones after seconds); that is seen when it is used, and then asked once more, but
+        for what may not be done twice: the server may have left while it was doing it (RFC 9110, 9.2.2).
         """
         with mapped():
             transport = self._transport(provider) if respond is None else LocalTransport(respond)
         try:
             return await _send(transport, request, clocks)
         except Broke as broke:
-            if broke.cause is not Cause.RESET or not clocks.reused or clocks.answered:
+            if broke.cause is not Cause.RESET or not clocks.reused or clocks.answered or not may_repeat:
                 raise
         # On clocks that begin anew: the time that the dead connection took must not count as connecting.
         return await _send(transport, request, attrs.evolve(clocks), fresh=True)

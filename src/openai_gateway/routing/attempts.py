@@ -305,7 +305,7 @@ def _rule(state: State, failure: Failure) -> Rule:
         rule = attrs.evolve(rule, same=Same.NO)
     if rule.in_doubt and not endpoint_of(state.call.endpoint).generates:
         # With its key the upstream knows it for the same request; another upstream would not.
-        same = rule.same if state.call.idempotency_key is not None else Same.NO
+        same = rule.same if state.call.may_repeat else Same.NO
         rule = attrs.evolve(rule, same=same, next=Next.NONE)
     return rule
 

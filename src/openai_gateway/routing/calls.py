@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
 from openai_gateway.errors import GatewayError
+from openai_gateway.routing.endpoints import endpoint_of
 
 Json = Any
 """A JSON value that is somebody else's and passes untouched."""
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom all others follow
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +26,8 @@ class Call:
     them). `deadline` is on trio's clock (seconds, `trio.current_time()`), None for the configured total alone.
     `whole`: the caller shows nothing before the end, so a stream that breaks in the middle may be started again
     (`Restarted`). `repair`: a parameter the model refuses may be mended (routing/repair.py), with a warning.
-    `idempotency_key` is passed on; with it a request that stores something may be sent again. `tenant` is who asks:
+    `idempotency_key` is passed on where a header can carry it; with it a request that stores something may be sent
+    again. `tenant` is who asks:
     only a call that has one may be answered from the cache, and only with what the same tenant got. `cache` None: where
     the temperature is 0; True and False are the caller's own word.
     """
@@ -42,6 +47,17 @@ class Call:
     def chat(cls, *, model: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Self:
         """A chat completion with `parameters` as further members of the body."""
         return cls(model=model, body={"messages": list(messages), **parameters})
+
+    @property
+    def sent_idempotency_key(self) -> str | None:
+        """The key as it is passed on; one that a header cannot carry protects nothing."""
+        key = self.idempotency_key
+        return key if key is not None and _IDEMPOTENCY_KEY.fullmatch(key) else None
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may be sent once more to an upstream that may have carried it out."""
+        return endpoint_of(self.endpoint).generates or self.sent_idempotency_key is not None
 
 
 @attrs.frozen(kw_only=True)

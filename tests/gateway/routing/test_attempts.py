@@ -490,6 +490,11 @@ def test_with_an_idempotency_key_it_is_sent_again_to_the_same_target_alone() -> 
     assert one.error(failure(Cause.SERVER_ERROR, "broke")).message == "broke"
 
 
+def test_a_key_that_no_header_carries_protects_nothing() -> None:
+    one = started(call=call(endpoint="batches", idempotency_key="two words"), max_retries=1)
+    assert one.error(failure(Cause.SERVER_ERROR, "broke")).message == "broke"
+
+
 @pytest.mark.parametrize("cause", [Cause.CONNECT, Cause.RATE_LIMITED, Cause.CREDENTIALS])
 def test_a_request_that_was_surely_not_carried_out_may_be_sent_again(cause: Cause) -> None:
     one = started(call=call(endpoint="files"), max_retries=0)

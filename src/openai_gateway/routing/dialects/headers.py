@@ -10,7 +10,6 @@ from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Headers
 from openai_gateway.routing.plan import Provider
 
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom all others follow
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -25,11 +24,12 @@ def headers_with(own: Mapping[str, str], provider: Provider, call: Call | None =
 
 def _of_caller(call: Call) -> dict[str, str]:
     """The two headers that a caller may set, each only in its own form: nothing else may ride along."""
-    said = (
-        ("traceparent", call.traceparent, _TRACEPARENT),
-        ("idempotency-key", call.idempotency_key, _IDEMPOTENCY_KEY),
-    )
-    return {name: value for name, value, form in said if value is not None and form.fullmatch(value)}
+    trace = call.traceparent
+    said = {
+        "traceparent": trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None,
+        "idempotency-key": call.sent_idempotency_key,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def posting(*, stream: bool) -> Headers:
