@@ -64,9 +64,10 @@ async def test_headers_keep_their_values_whatever_their_bytes(autojump_clock: Mo
     [
         ((), b"{}", b"POST /v1/x HTTP/1.1\r\nHost: one.example\r\nUser-Agent: openai-gateway/"),
         ((("host", "two.example"),), b"{}", b"POST /v1/x HTTP/1.1\r\nhost: two.example\r\n"),
+        ((("user-agent", "us/1"),), b"{}", b"POST /v1/x HTTP/1.1\r\nHost: one.example\r\nuser-agent: us/1\r\n"),
         ((), b"", b"POST /v1/x HTTP/1.1\r\nHost: one.example\r\n"),
     ],
-    ids=["as it is", "a host of the configuration", "no body"],
+    ids=["as it is", "a host of the configuration", "a name of the configuration", "no body"],
 )
 async def test_what_is_sent(
     autojump_clock: MockClock, headers: tuple[tuple[str, str], ...], body: bytes, head: bytes
@@ -84,6 +85,7 @@ async def test_what_is_sent(
 
     assert seen.startswith(head)
     assert seen.lower().count(b"host:") == 1
+    assert seen.lower().count(b"user-agent:") == 1
     assert seen.endswith(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 

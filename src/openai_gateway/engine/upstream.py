@@ -222,12 +222,19 @@ def _place_of(url: str) -> _Place:
 
 def _headers_of(request: UpstreamRequest, place: _Place) -> list[tuple[str, str]]:
     """With those that HTTP asks for: a Host, if the configuration names none, and the length of the body."""
-    headers = [("User-Agent", _USER_AGENT), *request.headers]
+    headers = _named(request)
     if not any(name.lower() == "host" for name, _ in request.headers):
         headers.insert(0, ("Host", place.host))
     if request.body or request.method != "GET":
         headers.append(("Content-Length", str(len(request.body))))
     return headers
+
+
+def _named(request: UpstreamRequest) -> list[tuple[str, str]]:
+    """With our name, if the configuration says none: some servers know their customers by it."""
+    if any(name.lower() == "user-agent" for name, _ in request.headers):
+        return list(request.headers)
+    return [("User-Agent", _USER_AGENT), *request.headers]
 
 
 async def _ask_httpx(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Answer:
@@ -236,7 +243,7 @@ async def _ask_httpx(transport: Transport, request: UpstreamRequest, clocks: Clo
         outgoing = httpx.Request(
             request.method,
             request.url,
-            headers=[("user-agent", _USER_AGENT), *request.headers],
+            headers=_named(request),
             content=request.body or None,
             extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
         )

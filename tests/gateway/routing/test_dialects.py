@@ -53,6 +53,18 @@ def test_a_stream_is_asked_for_its_usage(body: dict[str, Any], encoded: str) -> 
     assert sent(body, stream=True) == encoded
 
 
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+@pytest.mark.parametrize("name", ["Content-Type", "Accept", "User-Agent"])
+def test_a_header_of_the_configuration_is_sent_in_the_place_of_ours(kind: str, name: str) -> None:
+    dialect = dialect_of(kind)
+    made = target("a", "theirs", kind=kind, headers={name: "mine"})
+    requests = [dialect.encode(call("asked", body={"messages": MESSAGES}), made, stream=True)]
+    if dialect.models is not None:
+        requests.append(dialect.models(made.provider))
+    for request in requests:
+        assert [value for found, value in request.headers if found == name.lower()] == ["mine"]
+
+
 def test_repairs_are_made_in_the_body() -> None:
     changes = (REPAIRS["stream_options"], REPAIRS["max_tokens"])
     assert sent({"max_tokens": 5}, stream=True, changes=changes) == (

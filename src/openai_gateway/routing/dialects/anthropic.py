@@ -11,7 +11,7 @@ from openai_gateway.routing.dialects.anthropic_notes import Notes
 from openai_gateway.routing.dialects.anthropic_request import written
 from openai_gateway.routing.dialects.anthropic_stream import events
 from openai_gateway.routing.dialects.dialect import Dialect, Headers, UpstreamRequest
-from openai_gateway.routing.dialects.headers import headers_with, posting
+from openai_gateway.routing.dialects.headers import headers_with, listing, posting
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair, mend
 from openai_gateway.wire.strict import dumps
@@ -37,7 +37,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     return UpstreamRequest(
         method="POST",
         url=f"{target.provider.base_url}/messages",
-        headers=(*own, *posting(stream=stream)),
+        headers=posting(own, stream=stream),
         body=dumps(request.body),
         warnings=notes.warnings,
     )
@@ -45,7 +45,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
 
 def models(provider: Provider) -> UpstreamRequest:
     """The request for the list of models."""
-    headers = (*_headers(provider), ("accept", "application/json"))
+    headers = listing(_headers(provider))
     return UpstreamRequest(method="GET", url=f"{provider.base_url}/models?limit={_PAGE}", headers=headers)
 
 

@@ -32,7 +32,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     return UpstreamRequest(
         method="POST",
         url=_url(provider, target.model, call.endpoint),
-        headers=(*headers_with(own, provider, call), *posting(stream=stream)),
+        headers=posting(headers_with(own, provider, call), stream=stream),
         body=body_of(call, target.model, stream=stream, changes=changes),  # the older surface ignores the model in it
     )
 

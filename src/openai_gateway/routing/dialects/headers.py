@@ -32,6 +32,17 @@ def _of_caller(call: Call) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def posting(*, stream: bool) -> Headers:
-    """What a request with a JSON body says of it, and of the answer it wants."""
-    return ("content-type", "application/json"), ("accept", "text/event-stream" if stream else "application/json")
+def posting(own: Headers, *, stream: bool) -> Headers:
+    """`own`, and what a request with a JSON body says of it and of the answer it wants, unless `own` says it."""
+    accept = "text/event-stream" if stream else "application/json"
+    return _unless_said(own, (("content-type", "application/json"), ("accept", accept)))
+
+
+def listing(own: Headers) -> Headers:
+    """`own`, and what a request for a list says, unless `own` says it."""
+    return _unless_said(own, (("accept", "application/json"),))
+
+
+def _unless_said(own: Headers, more: Headers) -> Headers:
+    said = {name for name, _ in own}
+    return (*own, *(row for row in more if row[0] not in said))

@@ -7,7 +7,7 @@ from typing import Final
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
-from openai_gateway.routing.dialects.headers import posting
+from openai_gateway.routing.dialects.headers import listing, posting
 from openai_gateway.routing.dialects.openai_body import body_of, headers_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
@@ -19,15 +19,14 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     return UpstreamRequest(
         method="POST",
         url=f"{target.provider.base_url}/{call.endpoint}",
-        headers=(*headers_of(target.provider, call), *posting(stream=stream)),
+        headers=posting(headers_of(target.provider, call), stream=stream),
         body=body_of(call, target.model, stream=stream, changes=changes),
     )
 
 
 def models(provider: Provider) -> UpstreamRequest:
     """The request for the list of models."""
-    headers = (*headers_of(provider), ("accept", "application/json"))
-    return UpstreamRequest(method="GET", url=f"{provider.base_url}/models", headers=headers)
+    return UpstreamRequest(method="GET", url=f"{provider.base_url}/models", headers=listing(headers_of(provider)))
 
 
 def answer(body: bytes) -> bytes:
