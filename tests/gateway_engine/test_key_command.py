@@ -96,6 +96,13 @@ async def test_one_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     assert "cannot be started: Permission denied" in await fault(directory)
 
 
+@pytest.mark.parametrize("argument", ["a\0b", "\ud800"], ids=["a NUL", "half a character"])
+async def test_arguments_that_no_program_can_be_given_are_told(argument: str) -> None:
+    source = KeyCommand(argv=(sys.executable, argument), set_by="api_key of p")
+
+    assert "cannot be started: " in await fault(source)
+
+
 async def test_one_that_says_much_and_ends_well_is_no_matter_how_much_it_complains() -> None:
     secret = await key_of_command(program(f"import sys; sys.stderr.write('x' * 1_000_000); print('{CANARY}')"))
 

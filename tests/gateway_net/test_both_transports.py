@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 
 import attrs
@@ -239,6 +240,20 @@ async def test_a_connection_that_speaks_unasked_is_not_used_again(transport: str
         assert await outcome(upstream, made) == Got(body=b"second")
         with trio.fail_after(5):
             await server.connections[0].gone.wait()
+
+
+async def test_where_there_is_no_poll_an_idle_connection_is_looked_at_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(select, "poll")
+    async with loopback(plays(REUSED, (OK,))) as server, open_upstream() as upstream:
+        made = provider(base_url=server.base_url)
+        for expected in (*BOTH, Got()):
+            assert await outcome(upstream, made) == expected
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert len(server.connections) == 2
 
 
 async def answers_once(connection: Connection) -> None:

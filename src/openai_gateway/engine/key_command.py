@@ -91,6 +91,8 @@ async def _start(source: KeyCommand) -> trio.Process:
         )
     except OSError as error:
         reason = error.strerror
+    except ValueError as error:  # a NUL, or half a character, in the arguments
+        reason = str(error)
     raise ConfigError(f"{source.name} cannot be started: {reason}. It is looked for in PATH; no shell is asked.")
 
 

@@ -240,6 +240,8 @@ def _idle_limit(keep_alive: bytes) -> float | None:
 
 
 def _is_readable(fileno: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows; its select() does not mind how high a socket's number is
+        return bool(select.select([fileno], [], [], 0)[0])
     poll = select.poll()
     poll.register(fileno, select.POLLIN)
     return bool(poll.poll(0))
