@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
+
+from openai_gateway.errors import GatewayError, Kind
 
 
 @attrs.frozen(kw_only=True)
@@ -55,3 +58,15 @@ CHAT: Final = ENDPOINTS["chat/completions"]
 def endpoint_of(path: str) -> Endpoint:
     """The row of a path below the base URL. One that has none is taken for one that stores: nothing is sent twice."""
     return ENDPOINTS.get(path) or Endpoint(path=path, generates=False)
+
+
+_SEGMENT: Final = r"(?!(?:\.|%2e){1,2}(?:/|\Z))(?:[A-Za-z0-9_.~-]|%(?!2f|5c|[01])[0-9a-f]{2})+"
+_PATH: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*", re.IGNORECASE | re.ASCII)
+
+
+def path_of(endpoint: str) -> str:
+    """The path below a base URL, if that is all that it is: no way out of there, no query, nothing a server on the way
+    might decode into either. Raises GatewayError."""
+    if _PATH.fullmatch(endpoint) is None:
+        raise GatewayError(kind=Kind.INVALID_REQUEST, message=f"{endpoint[:100]!r} is no endpoint.")
+    return endpoint

@@ -53,14 +53,15 @@ def test_each_surface_has_its_address(fields: dict[str, Any], url: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "segment"),
-    [("gpt-5.1", "gpt-5.1"), ("a b/c?d#e%2F", "a%20b%2Fc%3Fd%23e%252F"), ("../x", "..%2Fx"), ("é", "%C3%A9")],
+    [("gpt-5.1", "gpt-5.1"), ("a b/c?d#e%2F", "a%20b%2Fc%3Fd%23e%252F"), ("..x", "..x"), ("é", "%C3%A9")],
 )
 def test_a_deployment_is_one_segment_of_the_path(name: str, segment: str) -> None:
     assert f"/deployments/{segment}/chat/" in sent(deployed(name)).url
 
 
-@pytest.mark.parametrize("name", [".", ".."])
+@pytest.mark.parametrize("name", [".", "..", "../x", "a/../../x", "a\\..\\x", "x/.", "x" * 257])
 def test_a_name_that_would_lead_elsewhere_is_none(name: str) -> None:
+    """Encoded or not: a server on the way may decode a path before it resolves it."""
     with pytest.raises(GatewayError, match="no name of a deployment") as caught:
         sent(deployed(name))
     assert (caught.value.kind, caught.value.param) == (Kind.MODEL_NOT_FOUND, "model")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from openai_gateway.errors import ConfigError
+from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.routing.assemble import finish_reason_of, usage_of
 from openai_gateway.routing.dialects import KINDS, UpstreamRequest, dialect_of
+from openai_gateway.routing.endpoints import ENDPOINTS
 from openai_gateway.routing.repair import REPAIRS
 from openai_gateway.secret import Secret
 from openai_gateway.wire.sse import Decoder, Event
@@ -63,6 +64,25 @@ def test_a_header_of_the_configuration_is_sent_in_the_place_of_ours(kind: str, n
         requests.append(dialect.models(made.provider))
     for request in requests:
         assert [value for found, value in request.headers if found == name.lower()] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "..", "../admin", "files/../../admin", "files/.", "files/%2e%2E/x", "files/a%2fb", "files/a%5cb", "x?y=1",
+     "x#y", "/x", "x//y", "x/", "//evil.example", "@evil.example/x", "x:y", "x y", "a\r\nb", "files/%0d%0a", "x\n", "ü", "\u017f",
+     "%", "a%2"],
+)  # fmt: skip
+def test_an_endpoint_that_would_lead_elsewhere_is_none(kind: str, endpoint: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        dialect_of(kind).encode(call(endpoint=endpoint), target(kind=kind), stream=False)
+    assert caught.value.kind is Kind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("endpoint", [*ENDPOINTS, "files/file-1.x/content", "vector_stores/vs~1/files/a%20b", "..."])
+def test_an_endpoint_is_the_path_below_the_address(endpoint: str) -> None:
+    url = OPENAI.encode(call(endpoint=endpoint), target("a"), stream=False).url
+    assert url == f"https://a.example.com/v1/{endpoint}"
 
 
 def test_repairs_are_made_in_the_body() -> None:

@@ -7,6 +7,7 @@ asked like OpenAI, with the deployment's name as the model; the older one has a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
@@ -16,11 +17,15 @@ from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
 from openai_gateway.routing.dialects.headers import headers_with, posting
 from openai_gateway.routing.dialects.openai_body import body_of
+from openai_gateway.routing.endpoints import path_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
 from openai_gateway.wire.sse import Event
 
 _V1: Final = "/openai/v1"
+_LONGEST_NAME: Final = 256
+"""Azure's own bound is 64. A name may be whatever a caller says, and each address is remembered."""
+
 _BESIDE_DEPLOYMENTS: Final = frozenset({"responses"})
 """Endpoints of the older surface that take the deployment's name in the body alone."""
 
@@ -31,7 +36,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     own = {} if provider.api_key is None else {"api-key": provider.api_key.reveal()}
     return UpstreamRequest(
         method="POST",
-        url=_url(provider, target.model, call.endpoint),
+        url=_url(provider, target.model, path_of(call.endpoint)),
         headers=posting(headers_with(own, provider, call), stream=stream),
         body=body_of(call, target.model, stream=stream, changes=changes),  # the older surface ignores the model in it
     )
@@ -52,8 +57,10 @@ def _data_of(event: Event) -> Sequence[bytes]:
 
 
 def _url(provider: Provider, deployment: str, endpoint: str) -> str:
-    if deployment in {".", ".."}:  # a segment that no encoding keeps from leading elsewhere (RFC 3986, 5.2.4)
-        message = f"{deployment!r} is no name of a deployment."
+    # No encoding keeps such segments from leading elsewhere (RFC 3986, 5.2.4), where a server on the way decodes first.
+    leads_elsewhere = not {".", ".."}.isdisjoint(re.split(r"[/\\]", deployment))
+    if leads_elsewhere or len(deployment) > _LONGEST_NAME:
+        message = f"{deployment[:_LONGEST_NAME]!r} is no name of a deployment."
         raise GatewayError(kind=Kind.MODEL_NOT_FOUND, message=message, param="model")
     query = f"?api-version={quote(provider.api_version, safe='')}" if provider.api_version else ""
     if provider.base_url.endswith(_V1):

@@ -9,6 +9,7 @@ from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
 from openai_gateway.routing.dialects.headers import listing, posting
 from openai_gateway.routing.dialects.openai_body import body_of, headers_of
+from openai_gateway.routing.endpoints import path_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
 from openai_gateway.wire.sse import Event
@@ -18,7 +19,7 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     """The request for `call.endpoint` below the provider's base URL."""
     return UpstreamRequest(
         method="POST",
-        url=f"{target.provider.base_url}/{call.endpoint}",
+        url=f"{target.provider.base_url}/{path_of(call.endpoint)}",
         headers=posting(headers_of(target.provider, call), stream=stream),
         body=body_of(call, target.model, stream=stream, changes=changes),
     )
