@@ -16,7 +16,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from openai_gateway import Gateway, GatewayError, Settings, log, open_gateway
+from openai_gateway import Account, Gateway, GatewayError, Settings, log, open_gateway
 from openai_gateway.routing.key_source import TTL, KeyCommand
 from openai_gateway.routing.settings import Retries
 from openai_gateway.secret import MARK, Redactor, Secret
@@ -79,9 +79,10 @@ def logs() -> Iterator[io.StringIO]:
     root.handlers[:], root.level = handlers, level
 
 
-def planted(*, proxy_port: int = 9) -> Settings:
+def planted(*, proxy_port: int = 9, kind: str = "openai") -> Settings:
     """Secrets in a key, a header and a proxy's password."""
-    one = provider(headers={"x-api-key": HEADER_SECRET}, proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:{proxy_port}")
+    proxy = f"http://me:{PROXY_SECRET}@127.0.0.1:{proxy_port}"
+    one = provider(kind=kind, headers={"x-secret": HEADER_SECRET}, proxy=proxy)
     made = settings(row(), providers=(one,), retries=Retries(max_retries=1))
     extra = (Secret(HEADER_SECRET, name="header"), Secret(PROXY_SECRET, name="proxy"))
     return attrs.evolve(made, secrets=(*made.secrets, *extra))
@@ -103,10 +104,15 @@ def assert_clean(text: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("failing", FAILURES)
-async def test_no_failure_shows_a_secret(autojump_clock: MockClock, logs: io.StringIO, failing: str, way: str) -> None:
-    made = planted()
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+async def test_no_failure_shows_a_secret(
+    autojump_clock: MockClock, logs: io.StringIO, kind: str, failing: str, way: str
+) -> None:
+    made = planted(kind=kind)
     caught: GatewayError | None = None
-    async with open_gateway(made, transport=Script(*[FAILURES[failing]] * 3)) as gateway:
+    accounts: list[Account] = []
+    script = Script(*[FAILURES[failing]] * 3)
+    async with open_gateway(made, transport=script, record=accounts.append) as gateway:
         try:
             await WAYS[way](gateway)
         except GatewayError as error:
@@ -114,7 +120,9 @@ async def test_no_failure_shows_a_secret(autojump_clock: MockClock, logs: io.Str
 
         assert caught is not None
         assert_clean(everything_about(caught))
-        assert_clean(repr(vars(gateway)) + repr(made) + str(made))
+        assert_clean(repr(vars(gateway)) + repr(made) + str(made) + repr(gateway.health()))
+    assert CANARY in str(script.requests[0].headers.raw)
+    assert_clean("".join(repr(attrs.asdict(account)) for account in accounts))
     assert_clean(logs.getvalue())
 
 

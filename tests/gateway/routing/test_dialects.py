@@ -70,8 +70,8 @@ def test_a_header_of_the_configuration_is_sent_in_the_place_of_ours(kind: str, n
 @pytest.mark.parametrize(
     "endpoint",
     ["", "..", "../admin", "files/../../admin", "files/.", "files/%2e%2E/x", "files/a%2fb", "files/a%5cb", "x?y=1",
-     "x#y", "/x", "x//y", "x/", "//evil.example", "@evil.example/x", "x:y", "x y", "a\r\nb", "files/%0d%0a", "x\n", "ü", "\u017f",
-     "%", "a%2"],
+     "x#y", "/x", "x//y", "x/", "//evil.example", "@evil.example/x", "x:y", "x y", "a\r\nb", "files/%0d%0a", "x\n", "ü",
+     "\u017f", "%", "a%2"],
 )  # fmt: skip
 def test_an_endpoint_that_would_lead_elsewhere_is_none(kind: str, endpoint: str) -> None:
     with pytest.raises(GatewayError) as caught:
