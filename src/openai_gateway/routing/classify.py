@@ -100,7 +100,10 @@ _TOO_LONG: Final = (
     "context_length_exceeded", "exceed_context_size", "maximum context length", "context window", "context length",
     "prompt is too long", "exceeds the available context size", "exceed context limit",
 )  # fmt: skip
-_POLICY: Final = ("content_filter", "content_policy", "content policy", "responsibleaipolicyviolation", "moderation")
+_POLICY: Final = (
+    "content_filter", "content_policy", "content policy", "content filtering policy", "responsibleaipolicyviolation",
+    "moderation",
+)  # fmt: skip
 _NO_MODEL: Final = (
     "model_not_found", "invalid model name", "no such model", "model not found", "deploymentnotfound",
 )  # fmt: skip

@@ -143,6 +143,7 @@ def test_an_answer_of_tools_alone_has_no_content() -> None:
         ("tool_use", "tool_calls"),
         ("refusal", "content_filter"),
         ("pause_turn", "length"),
+        ("compaction", "length"),
         ("model_context_window_exceeded", "length"),
     ],
 )

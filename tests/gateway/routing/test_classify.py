@@ -55,6 +55,7 @@ def test_a_status_says_why_where_the_words_do_not(status: int, cause: Cause) -> 
         (400, openai(code="content_filter"), Cause.CONTENT_POLICY),
         (400, openai(code="content_policy_violation"), Cause.CONTENT_POLICY),
         (403, openai("Input was flagged by moderation"), Cause.CONTENT_POLICY),
+        (400, openai("Output blocked by content filtering policy"), Cause.CONTENT_POLICY),  # Anthropic
         (404, openai(code="model_not_found"), Cause.MODEL_NOT_FOUND),
         (404, openai("The model `x` does not exist"), Cause.MODEL_NOT_FOUND),
         (404, b"no model here", Cause.REFUSED),

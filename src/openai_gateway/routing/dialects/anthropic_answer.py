@@ -21,6 +21,7 @@ FINISH: Final[Mapping[str, str]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "pause_turn": "length",  # not at its end: sent back as it is, it goes on
+    "compaction": "length",  # the same
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
