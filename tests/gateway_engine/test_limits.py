@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from openai_gateway import Call, Gateway, GatewayError, Kind, Settings, open_gateway
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Retries
 from tests.gateway_engine.scripted import (
     DONE,
@@ -209,3 +210,69 @@ async def test_cancelled_at_any_await_a_call_leaves_its_place_to_the_next(autoju
             script.answers[len(script.requests) :] = [whole()]
             await gateway.call(ask())
             assert trio.current_time() == before, f"cancelled at step {step}"
+
+
+async def charged(way: str, answer: Answer, **limits: Any) -> str:
+    """What a second call is refused for, after a first one whose answer came so; "" where it passes."""
+    script = Script(answer, small())
+    async with open_gateway(limited(**limits), transport=script) as gateway:
+        with trio.move_on_after(1):
+            try:
+                await WAYS[way](gateway)
+            except GatewayError:
+                pass
+        try:
+            await gateway.call(asking())
+        except GatewayError as error:
+            return error.message
+    return ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "body",
+    [(FOREVER,), (b'{"id"', FOREVER), (b'{"id"', httpx.ReadError("reset")), (b"{",)],
+    ids=["left before a byte", "left", "cut", "unreadable"],
+)
+async def test_what_began_to_be_answered_is_a_request(
+    autojump_clock: MockClock, way: str, body: tuple[Any, ...]
+) -> None:
+    assert "(rpm)" in await charged(way, whole(body=body), rpm=1)
+
+
+async def test_a_stream_that_is_left_is_charged_with_what_came(autojump_clock: MockClock) -> None:
+    script = Script(stream(chunk("x" * 4000), FOREVER), small())
+    async with open_gateway(limited(rpm=10, tpm=1800), transport=script) as gateway:
+        async with gateway.stream(asking()) as parts:
+            await anext(parts)
+        assert "(tpm)" in (await refused(gateway)).message
+
+
+@pytest.mark.parametrize("endpoint", ["images/generations", "moderations", "embeddings"])
+async def test_an_answer_that_counts_no_tokens_is_a_request_all_the_same(
+    autojump_clock: MockClock, endpoint: str
+) -> None:
+    script = Script(*[whole(body=(b'{"data": []}',))] * 2)
+    call = Call(endpoint=endpoint, model="m", body={"input": "x"})
+    async with open_gateway(limited(rpm=1), transport=script) as gateway:
+        await gateway.call(call)
+        assert "(rpm)" in (await refused(gateway, call)).message
+
+
+async def test_a_call_whose_time_was_up_before_it_was_sent_is_not_charged(autojump_clock: MockClock) -> None:
+    script = Script(Answer(connect=FOREVER), whole())
+    async with open_gateway(limited(rpm=1), transport=script) as gateway:
+        error = await refused(gateway, ask(deadline=2.0))
+        assert error.kind is Kind.TOTAL_TIMEOUT
+        await gateway.call(ask())
+
+
+async def test_the_text_that_a_continuation_sends_is_part_of_its_prompt(autojump_clock: MockClock) -> None:
+    rows = row(order=1), row(provider="two", order=2, prefill=Prefill.MESSAGE, tpm=2000)
+    made = settings(*rows, providers=(provider("one"), provider("two")), retries=Retries(max_retries=0))
+    script = Script(stream(chunk("x" * 4000), httpx.ReadError("reset")), stream(chunk("!"), STOP, DONE))
+    async with open_gateway(made, transport=script) as gateway, gateway.stream(asking()) as parts:
+        with pytest.raises(GatewayError, match="broke off"):
+            assert [part async for part in parts]
+
+    assert len(script.requests) == 1

@@ -149,28 +149,29 @@ class Journey:
         except Broke as broke:
             return self.router.failed(step.target, broke)
         try:
-            request = _encoded(dialect, _asked(self.call, step), step)
+            call = _asked(self.call, step)
+            request = _encoded(dialect, call, step)
         except GatewayError as error:  # this kind has no words for what the call asks; another may
             return Failure(cause=Cause.NOT_POSSIBLE, error=error)
         self.warnings = request.warnings
-        hold = await self._reserve(step)
+        hold = await self._reserve(step, call)
         if isinstance(hold, Failure):
             return hold
         opened: Attempt | Failure | None = None
         try:
-            opened = await self._send(step, request, dialect, hold)
+            opened = await self._send(step, request, dialect, hold, prompt=estimated(call, 0).input if hold else 0)
         finally:
             if hold is not None and not isinstance(opened, Attempt):
                 await hold.aclose()
         return opened
 
-    async def _reserve(self, step: Try) -> Hold | Failure | None:
+    async def _reserve(self, step: Try, call: Call) -> Hold | Failure | None:
         """A hold on the limits of the target's row, None where it has none."""
         row = step.target.row
         limits = limits_of(row)
         if limits is None:
             return None
-        tokens = 0 if limits.tpm is None else token_bound(self.call, row.max_output_tokens)
+        tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
         outcome: Reservation | Refusal | None = None
         with trio.move_on_at(self.state.deadline):
             outcome = await self.router.store.reserve(Demand(limits=(limits,), tokens=tokens), wait=step.in_line)
@@ -184,7 +185,7 @@ class Journey:
                 return Hold(self.router.store, outcome)
 
     async def _send(
-        self, step: Try, request: UpstreamRequest, dialect: Dialect, hold: Hold | None
+        self, step: Try, request: UpstreamRequest, dialect: Dialect, hold: Hold | None, *, prompt: int
     ) -> Attempt | Failure:
         target = step.target
         clocks = self.router.clocks(target, self.state.deadline)
@@ -195,14 +196,16 @@ class Journey:
                 target.provider, request, clocks, respond=dialect.respond, may_repeat=self.call.may_repeat
             )
         except Broke as broke:
-            if hold is not None and RULES[broke.cause].in_doubt:
-                hold.used(estimated(self.call, 0).input)
+            if hold is not None and clocks.sent and RULES[broke.cause].in_doubt:
+                hold.used(prompt)
             return self.router.failed(target, broke)
         except trio.Cancelled:
             if hold is not None and clocks.sent:
                 hold.sent()
             raise
         if 200 <= exchange.status < 300:
+            if hold is not None:
+                hold.used(prompt)  # until more is known, which for an answer without usage is never
             return Attempt(step=step, answer=exchange, hold=hold)
         try:
             failure = await self.router.refusal(target, exchange)

@@ -64,16 +64,17 @@ class Parts:
         """Close what is open; no more is asked. After Finished the connection gets the moment it needs for reuse."""
         finished, self._over = self._over, True
         current, self._open = self._open, None
+        if self._journey is not None:  # before anything is awaited: what came is charged, and the call has its record
+            if current is not None and not finished:
+                current.charge(self._journey)
+            self._journey.end(Outcome.LEFT)
+        if current is None:
+            return
         try:
-            if current is not None and finished:
+            if finished:
                 await current.attempt.answer.drain()
         finally:
-            if current is not None:
-                await current.attempt.aclose()
-            if self._journey is not None:
-                if current is not None and not finished:
-                    current.charge(self._journey)
-                self._journey.end(Outcome.LEFT)
+            await current.attempt.aclose()
 
     async def _advance(self) -> None:
         if self._journey is None:
