@@ -69,7 +69,8 @@ class _Breaker:
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and now >= self.probe_until)
 
     def began(self, now: float) -> bool:
-        is_probe = self.state(now) is BreakerState.HALF_OPEN
+        # One that comes as a last resort while another probes is none: it must not lengthen or end the other's lease.
+        is_probe = self.state(now) is BreakerState.HALF_OPEN and now >= self.probe_until
         if is_probe:
             self.probe_until = now + PROBE_LEASE
         return is_probe
@@ -137,8 +138,13 @@ class Breakers:
         self._of(target_name).report(now, worked=False)
 
     def rest(self, target_name: str, until: float, now: float) -> None:
-        """It asked to be left alone (429 with Retry-After): not broken, but better asked last, at most for MAX_REST."""
-        self._of(target_name).rests_until = min(until, now + MAX_REST)
+        """It asked to be left alone (429 with Retry-After): not broken, but better asked last, at most for MAX_REST.
+
+        As an answer it ends an outage. Of several such words the longest holds.
+        """
+        breaker = self._of(target_name)
+        breaker.report(now, worked=True)
+        breaker.rests_until = max(breaker.rests_until, min(until, now + MAX_REST))
 
     def unknown(self, target_name: str) -> None:
         """The probe was given up by us: it says nothing, and may be made again."""

@@ -127,6 +127,29 @@ def test_a_target_that_wants_to_be_left_alone_is_for_that_long() -> None:
     assert breakers.allows("t", 20 + MAX_REST)
 
 
+def test_of_several_wishes_to_be_left_alone_the_longest_holds() -> None:
+    breakers = Breakers(RULES)
+    breakers.rest("t", 60, 0)
+    breakers.rest("t", 1, 1)
+    assert not breakers.allows("t", 59)
+
+
+def test_a_probe_that_is_told_to_wait_has_found_a_target_that_works() -> None:
+    breakers = broken()
+    assert breakers.began("t", 10)
+    breakers.rest("t", 12, 11)
+    assert not breakers.allows("t", 11.9)
+    assert breakers.allows("t", 12)
+    assert state(breakers, 12) is BreakerState.CLOSED
+
+
+def test_a_last_resort_beside_a_probe_is_no_second_probe() -> None:
+    breakers = broken()
+    assert breakers.began("t", 10)
+    assert not breakers.began("t", 30)
+    assert breakers.allows("t", 10 + PROBE_LEASE)
+
+
 def test_no_more_breakers_are_kept_than_a_bound() -> None:
     breakers = Breakers(RULES)
     for _ in range(RULES.failures):
