@@ -10,12 +10,28 @@ import trio
 from trio.testing import MockClock
 
 from openai_gateway import Account, Call, Chunk, Finished, Part, Settings, open_gateway
+from openai_gateway.routing.plan import ModelRow
+from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Cache, Retries
-from tests.gateway_engine.scripted import DONE, STOP, USAGE, Script, ask, chunk, refusal, settings, stream, whole
+from tests.gateway_engine.scripted import (
+    DONE,
+    STOP,
+    USAGE,
+    Answer,
+    Script,
+    ask,
+    chunk,
+    provider,
+    refusal,
+    row,
+    settings,
+    stream,
+    whole,
+)
 
 
-def caching(**more: Any) -> Settings:
-    return settings(cache=Cache(enabled=True, ttl=60), retries=Retries(max_retries=0), **more)
+def caching(*rows: ModelRow, **more: Any) -> Settings:
+    return settings(*rows, cache=Cache(enabled=True, ttl=60), retries=Retries(max_retries=0), **more)
 
 
 def cold(tenant: str | None = "me", **more: Any) -> Call:
@@ -61,6 +77,28 @@ async def test_a_broken_start_is_no_part_of_what_is_kept(autojump_clock: MockClo
 
     texts = [part.json["choices"][0]["delta"].get("content") for part in again if isinstance(part, Chunk)]
     assert texts == ["Good", None]
+
+
+async def kept(made: Settings, *answers: Answer) -> bool:
+    """Whether the stream that these answers made is not asked for again."""
+    script = Script(*answers, stream(chunk("anew"), STOP, DONE))
+    async with open_gateway(made, transport=script) as gateway:
+        for _ in range(2):
+            async with gateway.stream(cold()) as parts:
+                assert [part async for part in parts]
+    return len(script.requests) == len(answers)
+
+
+async def test_a_stream_with_a_hole_in_it_is_not_kept(autojump_clock: MockClock) -> None:
+    assert await kept(caching(), stream(chunk("On"), chunk("ce"), STOP, DONE))
+    assert not await kept(caching(), stream(chunk("On"), b"data: {broken\n\n", chunk("e"), STOP, DONE))
+
+
+async def test_what_two_models_wrote_is_not_kept(autojump_clock: MockClock) -> None:
+    rows = row(order=1), row(provider="two", order=2, prefill=Prefill.MESSAGE)
+    made = caching(*rows, providers=(provider("one"), provider("two")))
+    cut = stream(chunk("On"), httpx.ReadError("reset"))
+    assert not await kept(made, cut, stream(chunk("ce"), STOP, DONE))
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,12 @@ async def test_the_record_of_a_cut_call_says_what_it_cost(autojump_clock: MockCl
 
     (account,) = accounts
     assert (account.outcome, account.asked, account.cost) == (Outcome.FAILED, ("one/m-at-one",), 3.0)
+
+
+async def test_the_rest_has_the_id_of_what_the_caller_saw(autojump_clock: MockClock) -> None:
+    unseen = event({"id": "c0", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+    script = Script(stream(unseen, RESET), stream(chunk("Hel"), RESET), REST)
+    parts, error = await parts_of(able(), script)
+
+    assert (texts(parts), error) == ("Hello!", None)
+    assert {part.json["id"] for part in parts if isinstance(part, Chunk)} == {"c1"}

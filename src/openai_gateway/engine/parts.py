@@ -160,7 +160,8 @@ class Parts:
     async def _give_up(self, journey: Journey, current: _Open, failure: Failure) -> None:
         """This attempt is over; the parts that are ready still go out before anything follows from it."""
         self._failure, self._open = failure, None
-        self._head = self._head or current.reading.head
+        if failure.after_content:  # a head of which the caller has seen nothing is not that of its answer
+            self._head = self._head or current.reading.head
         current.charge(journey)
         await current.attempt.aclose()
 
@@ -168,7 +169,8 @@ class Parts:
         served = journey.served(current.attempt, facts)
         self._ready.append(Finished(served=served))
         self._over = True
-        if self._recording is not None:
+        # An answer with a hole in it, or one that two models wrote, is good enough for now, and not for a repeat.
+        if self._recording is not None and not facts.malformed and not served.continued:
             keep(self._router, self._key, self._recording.entry(served))
 
 
