@@ -212,8 +212,11 @@ def row(name: str, host: str, **more: Any) -> ModelRow:
     return ModelRow(**{"name": name, "provider": host, "model": "m", "price": Price(input=1, output=10), **more})
 
 
+PARALLEL: Final = 60
+"""More than there are callers: only reservations that nobody gave back can use it up."""
+
 ROWS: Final = (
-    *(row(host, host) for host in HOSTS),
+    *(row(host, host, max_parallel=PARALLEL) for host in HOSTS),
     row("in order", "a", order=1), row("in order", "b", order=2), row("in order", "c", order=3),
     row("shared", "b", weight=3), row("shared", "d", weight=1, fallbacks=("c",)),
     row("long", "a", order=1, context_fallbacks=("d",)), row("long", "b", order=2, prefill=Prefill.MESSAGE),
