@@ -300,3 +300,25 @@ async def test_a_server_that_does_not_end_after_done_is_left(autojump_clock: Moc
     assert error is None
     assert isinstance(parts[-1], Finished)
     assert script.log[-1] == "closed 0"
+
+
+@pytest.mark.parametrize("end", [(httpx.ReadError("reset"),), (FOREVER,), ()], ids=["reset", "stall", "end"])
+@pytest.mark.parametrize(
+    "asked",
+    [ask(body={"n": 2}), Call(endpoint="completions", model="m", body={"prompt": ["a", "b"]})],
+    ids=["two samples", "two prompts"],
+)
+async def test_an_answer_that_lacks_a_choice_is_not_whole(
+    autojump_clock: MockClock, asked: Call, end: tuple[Step, ...]
+) -> None:
+    script = Script(stream(chunk("Hi"), STOP, *end))
+    _, error = await parts_of(settings(retries=Retries(max_retries=0)), script, asked)
+
+    assert error is not None
+
+
+async def test_a_choice_that_never_comes_is_no_matter_after_done(autojump_clock: MockClock) -> None:
+    script = Script(stream(chunk("Hi"), STOP, DONE))  # of a server that does not know `n`
+    parts, error = await parts_of(settings(), script, ask(body={"n": 2}))
+
+    assert (texts(parts), error) == ("Hi", None)

@@ -22,6 +22,7 @@ from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.prefill import Continuation, can_be_continued
 from openai_gateway.routing.reading import Reading
+from openai_gateway.routing.token_bound import choices_asked
 
 
 class Parts:
@@ -126,6 +127,7 @@ class Parts:
             decode=dialect_of(step.target.provider.kind).events(),
             show_usage=_wants_usage(self._call),
             endpoint=endpoint_of(self._call.endpoint),
+            choices=choices_asked(self._call),
             before=step.continues if _is_continuable(journey) else None,
             continuation=Continuation(self._head, spent) if step.continues else None,
         )

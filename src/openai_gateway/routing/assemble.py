@@ -99,9 +99,13 @@ def failed_finish(finishes: Iterable[tuple[int, str | None]]) -> str | None:
 
 
 def as_chunks(answer: Mapping[str, Json]) -> tuple[dict[str, Json], ...]:
-    """A whole chat.completion as the chunks of a stream that says the same: one a choice, and the usage as the last."""
+    """A whole answer as the chunks of a stream that says the same: one a choice, and the usage as the last.
+
+    Those of a text_completion look like the whole.
+    """
     head = {name: value for name, value in answer.items() if name not in {"choices", "usage"}}
-    head["object"] = "chat.completion.chunk"
+    if head.get("object") != "text_completion":
+        head["object"] = "chat.completion.chunk"
     chunks = [{**head, "choices": [_as_delta(choice)]} for choice in _choices(answer)]
     if answer.get("usage") is not None:
         chunks.append({**head, "choices": [], "usage": answer["usage"]})
@@ -109,6 +113,8 @@ def as_chunks(answer: Mapping[str, Json]) -> tuple[dict[str, Json], ...]:
 
 
 def _as_delta(choice: Mapping[str, Json]) -> dict[str, Json]:
+    if "message" not in choice and "text" in choice:
+        return dict(choice)
     delta = dict(_mapping(choice.get("message")))
     calls = _list(delta.get("tool_calls"))
     if calls:

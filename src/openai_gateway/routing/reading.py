@@ -40,7 +40,7 @@ class Reading:
 
     `before` is the text that the caller has from earlier attempts ("" for none); None where nobody could go on from a
     text. `continuation` rewrites the chunks of an answer that goes on from it. `written` counts the bytes that the
-    model wrote, `head` is what the chunks of this answer have in common.
+    model wrote, `head` is what the chunks of this answer have in common, `choices` how many of them were asked for.
     """
 
     target: Target
@@ -48,6 +48,7 @@ class Reading:
     decode: EventDecoder
     show_usage: bool
     endpoint: Endpoint = CHAT
+    choices: int = 1
     before: str | None = None
     continuation: Continuation | None = None
     head: Mapping[str, Json] = attrs.field(factory=dict)
@@ -65,6 +66,7 @@ class Reading:
     _bytes: int = 0
     _texts: list[str] = attrs.field(factory=list)
     _unfinished: set[int] = attrs.field(factory=set)
+    _finished: set[int] = attrs.field(factory=set)
     _only_usage: tuple[bytes, Mapping[str, Json]] | None = None
     _held: list[Chunk] = attrs.field(factory=list)
     _held_bytes: int = 0
@@ -91,7 +93,7 @@ class Reading:
     @property
     def is_whole(self) -> bool:
         """Whether every choice has its finish_reason: many servers leave [DONE] out, and some do not even hang up."""
-        return self.finish_reason is not None and not self._unfinished
+        return self.finish_reason is not None and not self._unfinished and len(self._finished) >= self.choices
 
     def reframed(self, answer: Mapping[str, Json]) -> list[Chunk]:
         """The chunks of a whole answer that came in the place of the stream."""
@@ -172,6 +174,7 @@ class Reading:
             self._unfinished.add(index)
             if finish_reason is not None:
                 self._unfinished.discard(index)
+                self._finished.add(index)
                 self.finish_reason = self.finish_reason or finish_reason
 
     def _note_type(self, json: Mapping[str, Json]) -> None:

@@ -55,6 +55,11 @@ def _output(call: Call, max_output: int | None) -> int:
     return cap * (_largest(call.body, _SAMPLES) or 1) * _prompts(call)
 
 
+def choices_asked(call: Call) -> int:
+    """How many choices the answer is to have."""
+    return (_largest(call.body, ("n",)) or 1) * _prompts(call)
+
+
 def _prompts(call: Call) -> int:
     """A completion may have several prompts, each with an answer of its own; a list of numbers is one, in tokens."""
     prompt = call.body.get("prompt") if call.endpoint == "completions" else None

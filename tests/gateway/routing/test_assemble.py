@@ -131,6 +131,12 @@ def test_a_whole_answer_is_taken_apart_into_the_chunks_that_say_the_same() -> No
     assert has_content(chunks[0])
 
 
+def test_the_chunks_of_a_text_completion_look_like_the_whole() -> None:
+    choice = {"index": 0, "text": "Hello", "logprobs": None, "finish_reason": "stop"}
+    whole = {"id": "c1", "object": "text_completion", "choices": [choice]}
+    assert as_chunks(whole) == (whole,)
+
+
 def test_content_in_parts_stays_in_parts() -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "x"}]
     (one,) = as_chunks({"choices": [{"message": {"content": parts}}]})
