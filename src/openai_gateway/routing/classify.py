@@ -10,7 +10,7 @@ import attrs
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Json
-from openai_gateway.routing.error_words import MAX_SUMMARY, Words, cut, error_in
+from openai_gateway.routing.error_words import MAX_MESSAGE, MAX_SUMMARY, Words, cut, error_in
 from openai_gateway.routing.plan import Target
 from openai_gateway.routing.retry_after import retry_after, should_retry
 from openai_gateway.secret import Redactor
@@ -65,7 +65,9 @@ def failure_of(cause: Cause, *, target: Target, redactor: Redactor, detail: str 
     kind, message, hint = _WITHOUT_ANSWER[cause]
     said = message.format(target=target.name)
     # Cut last: half a key would not be known as one any more.
-    words = f": {cut(redactor.redact(detail), MAX_SUMMARY)}" if detail else "."
+    # What to set first are our own words, and what to do stands at their end.
+    limit = MAX_MESSAGE if cause is Cause.NOT_CONFIGURED else MAX_SUMMARY
+    words = f": {cut(redactor.redact(detail), limit)}" if detail else "."
     error = GatewayError(kind=kind, message=redactor.redact(said) + words, hint=_about(target, hint))
     return Failure(cause=cause, error=error)
 

@@ -305,6 +305,12 @@ def test_a_failure_without_an_answer_has_words_of_its_own(cause: Cause, kind: Ki
     assert KEY not in failure_of(cause, target=A, redactor=REDACTOR).error.message
 
 
+def test_what_is_to_be_set_is_said_whole_and_an_exceptions_text_is_cut() -> None:
+    detail = f"{'the key is not there, for one reason and another; ' * 5}`keys set a` stores one."
+    assert failure_of(Cause.NOT_CONFIGURED, target=A, redactor=REDACTOR, detail=detail).error.message.endswith(detail)
+    assert failure_of(Cause.CONNECT, target=A, redactor=REDACTOR, detail=detail).error.message.endswith("…")
+
+
 _WITH_KEY = st.sampled_from(
     ["", "x", KEY, f"<b>{KEY}</b>", json.dumps({"k": KEY}), f"Bearer {KEY}", KEY[:6] + "<i>" + KEY[6:]]
 )
