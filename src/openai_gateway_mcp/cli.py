@@ -27,7 +27,7 @@ from openai_gateway_mcp.doctor import Finding, Health, examine
 from openai_gateway_mcp.features.answer import Answer, End, finish_notice, show
 from openai_gateway_mcp.features.default_model import choose, with_names
 from openai_gateway_mcp.features.door import Door, open_door
-from openai_gateway_mcp.features.failures import explain
+from openai_gateway_mcp.features.failures import MODELS_COMMAND, explain
 from openai_gateway_mcp.features.settings import MAX_CHARACTERS
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import Transcript
@@ -234,7 +234,7 @@ async def _with_door(settings: Settings, redactor: Redactor, act: Callable[[Door
         try:
             return await act(door)
         except GatewayError as error:
-            say(explain(error, asked="the call"))
+            say(explain(error, asked="the call", models=MODELS_COMMAND))
             return 1
 
 

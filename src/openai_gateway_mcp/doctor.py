@@ -23,7 +23,7 @@ from openai_gateway.routing.plan import Provider, RouteTable
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.features.default_model import choose
 from openai_gateway_mcp.features.door import Door, Opener, open_door
-from openai_gateway_mcp.features.failures import next_step
+from openai_gateway_mcp.features.failures import MODELS_COMMAND, next_step
 
 WayIn = Callable[[GatewaySettings], AbstractAsyncContextManager[Door]]
 """`open_door`, told all but the settings."""
@@ -253,9 +253,13 @@ async def _model_list(door: Door, provider: Provider) -> Finding:
     try:
         models = await door.models()
     except GatewayError as error:
-        return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
+        return Finding(
+            health=Health.WRONG, about=about, text=error.message, mend=next_step(error, models=MODELS_COMMAND)
+        )
     milliseconds = round((trio.current_time() - began) * 1000)
     text = f"{len(models)} listed in {milliseconds} ms"
+    if models and provider.kind == "azure":
+        text = f"{len(models)} named by the configuration; Azure lists none, so that the first call tries the key"
     if models:
         return Finding(health=Health.OK, about=about, text=text)
     if provider.kind == "azure":
@@ -271,7 +275,9 @@ async def _default_model(settings: GatewaySettings, way_in: WayIn) -> Finding:
         try:
             listed = [model.id for model in await door.models()]
         except GatewayError as error:  # it answered a moment ago
-            return Finding(health=Health.WRONG, about=about, text=error.message, mend=next_step(error))
+            return Finding(
+                health=Health.WRONG, about=about, text=error.message, mend=next_step(error, models=MODELS_COMMAND)
+            )
         choice = await choose(door, None)
     if choice.model in listed:
         return Finding(health=Health.OK, about=about, text=f"{choice.model} is served. {choice.note}".rstrip())

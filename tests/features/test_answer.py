@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from openai_gateway import GatewayError, Kind, Served, Usage
 from openai_gateway_mcp.features.answer import Answer, End, served_meta, show
-from openai_gateway_mcp.features.failures import explain
+from openai_gateway_mcp.features.failures import MODELS_COMMAND, explain
 from openai_gateway_mcp.features.transcript import Transcript
 from tests.features.scripted import delta
 
@@ -158,6 +158,15 @@ def test_every_failure_says_what_to_do_next(kind: Kind) -> None:
     text = explain(GatewayError(kind=kind, message="It broke"), asked="chat")
     assert text.startswith("chat failed: It broke. ")
     assert len(text) > len("chat failed: It broke. ") + 10
+
+
+@pytest.mark.parametrize("kind", [Kind.UPSTREAM, Kind.PERMISSION, Kind.MODEL_NOT_FOUND])
+def test_a_model_is_sent_to_the_tool_and_a_person_to_the_command(kind: Kind) -> None:
+    error = GatewayError(kind=kind, message="It broke")
+    assert "`list_models`" in explain(error, asked="chat")
+    told = explain(error, asked="chat", models=MODELS_COMMAND)
+    assert "`openai-gateway-mcp models`" in told
+    assert "list_models" not in told
 
 
 def test_a_hint_of_the_gateway_wins_and_the_wait_is_rounded_up() -> None:

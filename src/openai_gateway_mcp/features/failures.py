@@ -34,16 +34,20 @@ _RANK: dict[Kind, int | None] = {
 }
 _FIRST_CODE = {Era.LEGACY: (-32000, -1), Era.MODERN: (1000, 1)}
 
-_OTHER_MODEL = "Try again later, or ask another model (`list_models` shows them)."
+# What shows the names that are served: to a model, and to a person.
+MODELS_TOOL = "`list_models`"
+MODELS_COMMAND = "`openai-gateway-mcp models`"
+
+_OTHER_MODEL = "Try again later, or ask another model ({models} shows them)."
 _NEXT_STEP: dict[Kind, str] = {
     Kind.INVALID_REQUEST: "Change what the message names and call again.",
     Kind.TOO_LARGE: "Shorten the request, or split it.",
     Kind.AUTHENTICATION: "Set GATEWAY_API_KEY (or the provider's own key) to a valid key and restart the server.",
-    Kind.PERMISSION: "Ask another model (`list_models` shows them), or have the key's rights widened.",
+    Kind.PERMISSION: "Ask another model ({models} shows them), or have the key's rights widened.",
     Kind.CREDENTIALS_REJECTED: "Set a valid key (GATEWAY_API_KEY, or the provider's own) and restart the server.",
     Kind.RATE_LIMITED: _OTHER_MODEL,
     Kind.QUOTA: "The account behind the key is out of credit: top it up, or ask a model of another provider.",
-    Kind.MODEL_NOT_FOUND: "Call `list_models` for the names that are served.",
+    Kind.MODEL_NOT_FOUND: "{models} shows the names that are served.",
     Kind.UPSTREAM: _OTHER_MODEL,
     Kind.NETWORK: "Check GATEWAY_URL and the network; `openai-gateway-mcp doctor` finds the cause.",
     Kind.CONFIGURATION: "`openai-gateway-mcp doctor` shows what is missing.",
@@ -56,16 +60,19 @@ _NEXT_STEP: dict[Kind, str] = {
 }
 
 
-def explain(error: GatewayError, *, asked: str) -> str:
-    """What failed, why, and what to do next, in the order a reader needs it. `asked` is the model or list asked for."""
+def explain(error: GatewayError, *, asked: str, models: str = MODELS_TOOL) -> str:
+    """What failed, why, and what to do next, in the order a reader needs it.
+
+    `asked` is the model or list asked for, `models` what shows the reader the models that there are.
+    """
     theirs = None if error.is_own else error.retry_after
     wait = "" if theirs is None else f" The provider asks to wait {math.ceil(theirs)} s."
-    return f"{asked} failed: {_sentence(error.message)}{wait} {next_step(error)}"
+    return f"{asked} failed: {_sentence(error.message)}{wait} {next_step(error, models=models)}"
 
 
-def next_step(error: GatewayError) -> str:
+def next_step(error: GatewayError, *, models: str = MODELS_TOOL) -> str:
     """What to do about it: the gateway's own advice, else what its kind calls for."""
-    return error.hint or _NEXT_STEP[error.kind]
+    return error.hint or _NEXT_STEP[error.kind].format(models=models)
 
 
 def error_meta(error: GatewayError) -> dict[str, Json]:
