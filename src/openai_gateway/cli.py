@@ -61,7 +61,7 @@ def _root(
 
 @_config.command("check")
 def check(file: _File = None, *, as_json: _Json = False) -> None:
-    """Say whether the configuration is sound; exit status 2 where it is not."""
+    """Say whether the configuration is sound. Exit status 2 where it is not."""
     try:
         settings = _load(file)
     except ConfigError as error:
@@ -84,7 +84,7 @@ def check(file: _File = None, *, as_json: _Json = False) -> None:
 
 @_config.command("show")
 def show(file: _File = None, *, as_json: _Json = False) -> None:
-    """Show the configuration as it takes effect, as TOML that can be read back, without any secret."""
+    """Show the configuration as it takes effect. It is TOML that can be read back, without any secret."""
     settings = _load(file)
     shown = document(settings, None if file is None else key_sources(file))
     if as_json:
@@ -103,9 +103,9 @@ def detect(
     as_toml: Annotated[bool, typer.Option("--toml", help="Print only the configuration.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Find the model servers that run on this machine (Ollama, LM Studio, vLLM, llama.cpp …); exit status 1 for none.
+    """Find the model servers that run on this machine. Ollama, LM Studio, vLLM, llama.cpp … are known.
 
-    Prints what was found, and a configuration that serves it. Only this machine is asked.
+    Prints what was found, and a configuration that serves it. Only this machine is asked. Exit status 1 for none.
     """
     import trio  # noqa: PLC0415 - for this command alone, as the engine is
 
@@ -145,9 +145,10 @@ def _found_row(found: Found) -> tuple[str, str, str]:
 def import_litellm(
     file: Annotated[str, typer.Argument(help="The YAML file of LiteLLM's proxy.", show_default=False)],
 ) -> None:
-    """Print the configuration of LiteLLM's proxy as one of ours; what is not carried over is named on stderr.
+    """Print LiteLLM's configuration as one of ours. What is not carried over is named on stderr.
 
-    No key is copied. Values of the form os.environ/X that are no keys, such as addresses, are looked up now.
+    Exit status 1 where no model is. No key is copied.
+    Values of the form os.environ/X that are no keys, such as addresses, are looked up now.
     """
     from openai_gateway.config.litellm import convert  # noqa: PLC0415 - for this command alone
     from openai_gateway.config.litellm.yaml_file import read_yaml  # noqa: PLC0415 - the same
@@ -159,6 +160,9 @@ def import_litellm(
         typer.echo(f"note: {line}", err=True)
     typer.echo(f"# From {json.dumps(file)}, of LiteLLM; {len(notes)} thing(s) could not be taken over as they were.\n")
     typer.echo(toml(imported.document), nl=False)
+    if not imported.document["models"]:
+        typer.echo("No model could be taken over.", err=True)
+        raise typer.Exit(1)
 
 
 def _load(file: str | None) -> Settings:

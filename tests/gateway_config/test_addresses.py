@@ -128,6 +128,13 @@ def test_plain_http_stays_on_this_machine_unless_allowed(host: str) -> None:
     assert base_url(f"http://{host}", "X", allow_insecure=True) == f"http://{host}/v1"
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])  # noqa: S104 - nothing is bound to them
+def test_where_a_server_listens_is_not_where_it_is_asked(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"On this machine it is asked at 127\.0\.0\.1"):
+        base_url(f"http://{host}:4000", "X")
+    assert base_url(f"http://{host}:4000", "X", allow_insecure=True) == f"http://{host}:4000/v1"
+
+
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.8.8.8", "::1"])
 def test_this_machine_is_known_by_its_literal_names(host: str) -> None:
     assert is_loopback(host)

@@ -226,6 +226,13 @@ def test_an_address_is_asked_where_litellm_asks_it(api_base: str, written: str, 
     assert f"{url}/chat/completions" == f"{api_base.rstrip('/').removesuffix('/chat/completions')}/chat/completions"
 
 
+def test_the_address_that_a_server_listens_at_is_asked_on_this_machine() -> None:
+    found = of({"model": "openai/m", "api_base": "http://0.0.0.0:4000/v1"})
+    provider = {"kind": "openai", "base_url": "http://127.0.0.1:4000/v1", "api_key": {"env": "OPENAI_API_KEY"}}
+    assert found.document["providers"]["openai"] == provider
+    assert "so 127.0.0.1 is written" in found.notes[0]
+
+
 def test_an_address_in_a_variable_is_looked_up_now() -> None:
     entry = {"model": "hosted_vllm/m", "api_base": "os.environ/VLLM"}
     there = of(entry, {"VLLM": "https://vllm.example/v1"})
@@ -262,6 +269,24 @@ def test_literal_keys_get_variables_that_nothing_else_uses() -> None:
         {"env": "OPENAI_3_API_KEY"},
     ]
     assert [row["provider"] for row in found.document["models"]] == ["openai", "openai-2", "openai-3", "openai"]
+
+
+def test_a_literal_key_of_another_server_gets_no_variable_that_may_hold_a_known_providers_key() -> None:
+    """Else the key that OPENAI_API_KEY holds for OpenAI would go to whoever listens at that address."""
+    elsewhere = {"model": "openai/m", "api_base": "https://llm.example/v1", "api_key": CANARY}
+    assert of(elsewhere).document["providers"]["openai"]["api_key"] == {"env": "OPENAI_API_KEY_2"}
+    at_home = {"model": "openai/m", "api_base": "https://api.openai.com/v1", "api_key": CANARY}
+    assert of(at_home).document["providers"]["openai"]["api_key"] == {"env": "OPENAI_API_KEY"}
+    azure = {"model": "azure/m", "api_base": "https://x.openai.azure.com", "api_key": CANARY}
+    assert of(azure).document["providers"]["azure"]["api_key"] == {"env": "AZURE_API_KEY"}
+
+
+@pytest.mark.parametrize("said", ["none", "EMPTY", "sk-no-key-required"])
+def test_a_word_that_only_stands_for_a_key_is_none(said: str) -> None:
+    found = of({"model": "openai/m", "api_base": "http://127.0.0.1:8000/v1", "api_key": said})
+    assert "api_key" not in found.document["providers"]["openai"]
+    (note,) = found.notes
+    assert "api_key - it only stands for one" in note
 
 
 def test_azure_has_its_address_and_its_version(tmp_path: Path) -> None:
@@ -504,7 +529,8 @@ def test_a_key_that_nobody_knows_is_told_wherever_it_stands(path: tuple[str | in
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [1", ", line 1, column 6: this is no YAML: expected ',' or ']'."),
+        ("a: [1", ", line 1, column 6: this is no YAML: expected ',' or ']', but got '<stream end>'."),
+        (f'"a" {CANARY}', ", line 1, column 5: this is no YAML: expected '<document start>', but found '<scalar>'."),
         ("a: b: c", ", line 1, column 5: this is no YAML: mapping values are not allowed here"),
         (f"a: !{CANARY} b", ", line 1, column 4: this is no YAML: could not determine a constructor for the tag"),
         ("\x01", "a character that YAML does not allow"),
@@ -558,6 +584,14 @@ def test_the_command_prints_the_file_and_says_the_rest_to_stderr(tmp_path: Path)
     assert all(line.startswith("note: ") for line in done.stderr.splitlines())
     (tmp_path / "ours.toml").write_text(done.stdout)
     assert run("config", "check", str(tmp_path / "ours.toml"))[0] == 0
+
+
+def test_the_command_says_where_nothing_could_be_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "litellm.yaml").write_text("model_list: [{model_name: m, litellm_params: {model: bedrock/m}}]")
+    code, said = run("config", "import-litellm", str(tmp_path / "litellm.yaml"))
+    assert code == 1
+    assert "has no counterpart here" in said
+    assert said.endswith("No model could be taken over.\n")
 
 
 def test_without_its_extra_it_says_which_one_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from openai_gateway.errors import ConfigError
 
 _VERSION: Final = re.compile(r"/v\d[^/]*(?=/|$)")
 _ENDPOINT: Final = "/chat/completions"
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound to them
 _AZURE_V1: Final = "/openai/v1"
 _AZURE_PATH: Final = re.compile(r"/openai(?:/v1|/deployments/[^/]+)?(?:/chat/completions)?$")
 
@@ -60,6 +61,11 @@ def checked_api_version(raw: str, said_by: str) -> str:
 def _checked(raw: str, said_by: str, *, allow_insecure: bool) -> SplitResult:
     parts = _split(raw, said_by)
     if parts.scheme == "http" and not (allow_insecure or is_loopback(parts.hostname or "")):
+        if parts.hostname in _EVERYWHERE:  # as servers print it when they start
+            raise ConfigError(
+                f"{said_by} is {shown(raw)!r}: at {parts.hostname} a server listens on every address that it has."
+                " On this machine it is asked at 127.0.0.1."
+            )
         raise ConfigError(
             f"{said_by} is {shown(raw)!r}: plain http:// would carry keys and prompts readable to all on the way."
             " Use https://, or say allow_insecure = true in the configuration (ALLOW_INSECURE=true in the environment)."

@@ -16,6 +16,11 @@ from openai_gateway.keystore.usable import is_header_value
 from openai_gateway.secret import Redactor
 
 _CHAT: Final = "/chat/completions"
+_KNOWN_VARIABLES: Final = frozenset(origin.key for origin in ORIGINS.values() if origin.key is not None)
+_NO_KEYS: Final = frozenset(
+    ("none", "null", "empty", "dummy", "fake", "fake-key", "anything", "no-key", "not-needed", "sk-no-key-required")
+)
+"""What people write, in any case of letters, where LiteLLM demands a key and the server wants none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +48,7 @@ class Providers:
         table = _table(origin, params)
         if table is None:
             return None
-        key = _key(params.take("api_key"), origin)
+        key = _key(params, origin)
         for name, known in self.tables.items():
             if known == table and self._keys[name] == key and _stem(name) == prefix:
                 return name
@@ -55,7 +60,9 @@ class Providers:
         for name, key in self._keys.items():
             source = key
             if isinstance(key, _Literal):
-                variable = _free(f"{name.upper().replace('-', '_')}_API_KEY", taken)
+                # Whoever has OPENAI_API_KEY set means OpenAI by it, and not another server that speaks its protocol.
+                others = frozenset() if self._is_at_home(name) else _KNOWN_VARIABLES
+                variable = _free(f"{name.upper().replace('-', '_')}_API_KEY", taken | others)
                 taken.add(variable)
                 source = {"env": variable}
                 why = f"a key that stands in the file is not copied; put it into the variable {variable}"
@@ -63,6 +70,10 @@ class Providers:
             if source is not None:
                 self.tables[name]["api_key"] = source
         return self.tables
+
+    def _is_at_home(self, name: str) -> bool:
+        """Whether the provider is asked where its name says, and not at an address of its own."""
+        return ORIGINS[_stem(name)].base_url in {None, self.tables[name].get("base_url", "")}
 
     def _add(self, prefix: str, table: dict[str, Any], key: Any, params: Part) -> str:
         alike = sum(_stem(name) == prefix for name in self.tables)
@@ -84,10 +95,14 @@ def _free(name: str, taken: set[str]) -> str:
     return found
 
 
-def _key(value: Any, origin: Origin) -> dict[str, str] | _Literal | None:
+def _key(params: Part, origin: Origin) -> dict[str, str] | _Literal | None:
+    value = params.take("api_key")
     variable = environment_variable(value)
     if variable:
         return {"env": variable}
+    if isinstance(value, str) and value.strip().lower() in _NO_KEYS:
+        params.note("api_key", "it only stands for one, so no key is sent")
+        return None
     if isinstance(value, str) and value.strip():
         return _Literal(value=value)
     return None if origin.key is None else {"env": origin.key}
@@ -133,6 +148,9 @@ def _address(origin: Origin, params: Part) -> dict[str, Any] | None:
 def _checked(raw: str, origin: Origin, params: Part) -> dict[str, Any] | None:
     if not raw:
         return {}
+    if "://0.0.0.0" in raw:
+        raw = raw.replace("://0.0.0.0", "://127.0.0.1", 1)
+        params.note("api_base", "0.0.0.0 is this machine, so 127.0.0.1 is written")
     try:
         written = base_url(raw, "api_base", allow_insecure=True)
     except ConfigError as error:

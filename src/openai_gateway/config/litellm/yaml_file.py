@@ -11,7 +11,8 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import NO_PATH, reason
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
-_QUOTED: Final = re.compile(r"('[^']')|'.*", re.DOTALL)  # a single character is one of YAML's own
+# A single character is one of YAML's own, and a word in pointed brackets is PyYAML's for a token.
+_QUOTED: Final = re.compile(r"('(?:[^']|<[a-z ]+>)')|'.*", re.DOTALL)
 
 
 def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
