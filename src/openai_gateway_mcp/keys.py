@@ -22,7 +22,7 @@ from openai_gateway_mcp.config import key_store
 from openai_gateway_mcp.serve import INTERRUPTED, say
 
 app: Final = typer.Typer(
-    help="Keep keys in the OS keyring, or in files of mode 0600 where there is none.",
+    help="Keep keys in the OS keyring. Where there is none, they are kept in files of mode 0600.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,7 +36,7 @@ def set_key(
     *,
     in_file: Annotated[bool, typer.Option("--file", help="Into a file, even where there is an OS keyring.")] = False,
 ) -> None:
-    """Store a key: asked for without showing it, or read from stdin where that is piped in."""
+    """Store a key. It is asked for without showing it, or read from stdin where that is piped in."""
     entry_name(name)  # before anybody types a key
     with _interruptible():
         secret = Secret(_piped() if sys.stdin is None or not sys.stdin.isatty() else _typed(name), name=name)
@@ -51,7 +51,7 @@ def set_key(
 
 @app.command("list")
 def list_keys() -> None:
-    """List the names of the stored keys and where each is; never a key."""
+    """List the names of the stored keys and where each is, but no key."""
     with _interruptible():
         found = _store().list()
     if not found:
