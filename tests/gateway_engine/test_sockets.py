@@ -83,6 +83,18 @@ async def streams_each(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_gateway_that_is_closed_opens_no_connection(transport: str) -> None:
+    """Nobody would close it. A call that is still on its way, or a program that forgot, is told so."""
+    async with loopback(answers_each) as server:
+        async with open_gateway(at(server.base_url, transport=transport)) as gateway:
+            pass
+        with pytest.raises(GatewayError, match="the gateway is closed") as caught:
+            await gateway.call(ask())
+    assert caught.value.kind is Kind.CONFIGURATION
+    assert not server.connections
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_connection_is_used_again(transport: str) -> None:
     async with loopback(answers_each) as server, open_gateway(at(server.base_url, transport=transport)) as gateway:
         for _ in range(3):

@@ -81,6 +81,7 @@ class Upstream:
     def __init__(self, transport: Transport | None = None) -> None:
         self._given = transport
         self._own: dict[_Way, Transport] = {}
+        self._is_closed = False
 
     async def open(
         self,
@@ -113,7 +114,8 @@ class Upstream:
         await self._close([way for way in self._own if way not in wanted])
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections. None is opened from here on: nobody would close it."""
+        self._is_closed = True
         await self._close(list(self._own))
 
     async def _close(self, ways: Iterable[_Way]) -> None:
@@ -124,6 +126,8 @@ class Upstream:
                 await transport.aclose()
 
     def _transport(self, provider: Provider) -> Transport:
+        if self._is_closed:
+            raise Broke(Cause.NOT_CONFIGURED, "the gateway is closed")
         if self._given is not None:
             return self._given
         way = _way(provider)
