@@ -143,13 +143,17 @@ def test_an_answer_of_tools_alone_has_no_content() -> None:
         ("tool_use", "tool_calls"),
         ("refusal", "content_filter"),
         ("pause_turn", "length"),
-        ("compaction", "length"),
         ("model_context_window_exceeded", "length"),
     ],
 )
 def test_each_reason_to_stop_has_openais_word_and_stays_beside_it(stop_reason: str, finish_reason: str) -> None:
     found = choice(text("x"), stop_reason=stop_reason)
     assert (found["finish_reason"], found["stop_reason"]) == (finish_reason, stop_reason)
+
+
+def test_a_turn_that_was_compacted_goes_on() -> None:
+    """A beta, so that the oracle does not know it."""
+    assert completed(message(text("x"), stop_reason="compaction"))["choices"][0]["finish_reason"] == "length"
 
 
 def test_a_reason_that_nobody_knows_yet_is_an_end() -> None:
