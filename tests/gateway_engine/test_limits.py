@@ -11,8 +11,10 @@ import trio
 from trio.testing import MockClock
 
 from openai_gateway import Call, Gateway, GatewayError, Kind, Settings, open_gateway
+from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.prefill import Prefill
 from openai_gateway.routing.settings import Retries
+from tests.gateway_engine.loopback import Connection
 from tests.gateway_engine.scripted import (
     DONE,
     FOREVER,
@@ -31,6 +33,7 @@ from tests.gateway_engine.scripted import (
     whole,
 )
 from tests.gateway_engine.test_cancellation import CancelAtStep
+from tests.gateway_net.memory import in_memory
 
 
 def limited(**limits: Any) -> Settings:
@@ -191,6 +194,27 @@ async def test_a_target_with_a_place_free_is_asked_before_anybody_waits(autojump
 
     assert [request.url.host for request in script.requests] == ["one.example", "two.example", "one.example"]
     assert served.elapsed == pytest.approx(3)
+
+
+@pytest.mark.parametrize("words", [1, 100_000], ids=["a small prompt", "a large one"])
+async def test_a_call_that_is_left_after_it_was_sent_counts(autojump_clock: MockClock, words: int) -> None:
+    """A large body is sent while listening, in a nursery, whose Cancelled comes in a group."""
+
+    async def silent(connection: Connection) -> None:
+        await connection.request()
+        await connection.until_gone()
+
+    call = ask(body={"messages": [{"role": "user", "content": "Hi " * words}]})
+    made = settings(row(rpm=1), providers=(provider(base_url="http://one.example/v1"),))
+    async with (
+        in_memory(silent) as memory,
+        Http11Transport(connect=memory.connect) as transport,
+        open_gateway(made, transport=transport) as gateway,
+    ):
+        with trio.move_on_after(1):
+            await gateway.call(call)
+        assert len(memory.connections) == 1
+        assert (await refused(gateway)).kind is Kind.RATE_LIMITED
 
 
 @pytest.mark.parametrize("way", WAYS)

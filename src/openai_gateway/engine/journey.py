@@ -199,7 +199,7 @@ class Journey:
             if hold is not None and clocks.sent and RULES[broke.cause].in_doubt:
                 hold.used(prompt)
             return self.router.failed(target, broke)
-        except trio.Cancelled:
+        except BaseException:  # Cancelled, and in a group where the client had a nursery open
             if hold is not None and clocks.sent:
                 hold.sent()
             raise
