@@ -11,7 +11,8 @@ import trio
 
 from openai_gateway.config.writing import is_text
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
+from openai_gateway.engine.httpx_client import Transport
+from openai_gateway.engine.upstream import Upstream, open_upstream
 from openai_gateway.routing.dialects.dialect import UpstreamRequest
 from openai_gateway.routing.plan import Provider
 from openai_gateway.wire.strict import JsonError, loads

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from openai_gateway import GatewayError, Kind, open_gateway
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.upstream import CAUSES, Exchange, HttpxAnswer, Upstream, mapped
+from openai_gateway.engine.httpx_client import CAUSES, HttpxAnswer, mapped
+from openai_gateway.engine.upstream import Exchange, Upstream
 from openai_gateway.net.client import Unreachable
 from openai_gateway.net.connection import Gone, Unreadable, Unsendable
 from openai_gateway.routing.attempts import Cause

@@ -36,7 +36,7 @@ BREACHES = (
     ),
     Breach("the gateway's floors", "openai_gateway/net/words.py", "import openai_gateway.engine.clocks"),
     Breach("httpx beneath the engine alone", "openai_gateway_mcp/doctor.py", "import httpx"),
-    Breach("httpx beneath the engine alone", "openai_gateway/engine/router.py", "import httpx"),
+    Breach("httpx beneath the engine alone", "openai_gateway/engine/upstream.py", "import httpx"),
     Breach("httpx beneath the engine alone", "openai_gateway/net/connection.py", "import httpx"),
     Breach("one room speaks the bytes of HTTP", "openai_gateway/engine/upstream.py", "import h11"),
     Breach(

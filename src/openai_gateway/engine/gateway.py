@@ -12,11 +12,12 @@ import trio
 from openai_gateway.engine.beats import Beats, with_beats
 from openai_gateway.engine.cached import call_or_recall
 from openai_gateway.engine.catalogue import Catalogue
+from openai_gateway.engine.httpx_client import Transport
 from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.parts import Parts
 from openai_gateway.engine.router import Record, Router, forget
 from openai_gateway.engine.store.memory import MemoryStore
-from openai_gateway.engine.upstream import Transport, Upstream, open_upstream
+from openai_gateway.engine.upstream import Upstream, open_upstream
 from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.routing.calls import Call, Model, Reply
 from openai_gateway.routing.health import BreakerState

@@ -1,65 +1,44 @@
-"""HTTP exchanges with providers: over our own client or httpx's, whose exceptions become our causes here."""
+"""HTTP exchanges with providers, over our own client or httpx's: one face for both, under the clocks."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import attrs
-import httpx
 import trio
 
 from openai_gateway import __version__
 from openai_gateway.engine.clocks import Broke, Clocks
+from openai_gateway.engine.httpx_client import (
+    FOREIGN,
+    LocalTransport,
+    Place,
+    Transport,
+    ask,
+    broke_of,
+    httpx_transport,
+    mapped,
+    place_of,
+)
 from openai_gateway.errors import ConfigError
-from openai_gateway.net.client import Http11Client, Origin, Unreachable
-from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable
+from openai_gateway.net.client import Around, Http11Client
 from openai_gateway.net.tls import client_context
-from openai_gateway.net.transport import Http11Transport, origin_of
-from openai_gateway.net.words import innermost
+from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
 from openai_gateway.routing.plan import Provider
-
-Transport = httpx.AsyncBaseTransport
-Around = Callable[[], AbstractContextManager[None]]
 
 MAX_ANSWER_BYTES: Final = 64 * 2**20
 MAX_ERROR_BYTES: Final = 256 * 1024
 """An error body longer than this is cut: nobody reads on, and a broken server may send without end."""
 
-_MAX_BUFFERED_PIECES: Final = 2**16
 _FAREWELL: Final = 0.1  # seconds for an ended stream's last empty chunk, which makes its connection fit for reuse
 _USER_AGENT: Final = f"openai-gateway/{__version__}"
-_LIMITS: Final = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=5.0)
-
-CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
-    (Unreachable, Cause.CONNECT),
-    (Gone, Cause.RESET),
-    (Unreadable, Cause.MALFORMED),
-    (Unsendable, Cause.NOT_CONFIGURED),  # a header that cannot be sent comes from the configuration
-    (httpx.PoolTimeout, Cause.CONNECT_CLOCK),
-    (httpx.ConnectTimeout, Cause.CONNECT_CLOCK),
-    (httpx.TimeoutException, Cause.FIRST_BYTE_CLOCK),
-    (httpx.ConnectError, Cause.CONNECT),
-    (httpx.ProxyError, Cause.CONNECT),
-    (httpx.NetworkError, Cause.RESET),
-    (httpx.LocalProtocolError, Cause.NOT_CONFIGURED),
-    (httpx.TransportError, Cause.MALFORMED),
-    (httpx.InvalidURL, Cause.CONNECT),
-    (UnicodeError, Cause.CONNECT),  # a host name that IDNA or the resolver refuses, a header that is no ASCII
-)
-"""What each exception of our client and of httpx means, the first row that fits. A timeout is httpx's own: ours has
-none."""
-
-_FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
-
-_GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore begin to say that the peer left too early
 
 
 @asynccontextmanager
@@ -156,25 +135,15 @@ def _way(provider: Provider) -> _Way:
 
 
 def _network_transport(provider: Provider) -> Transport:
+    is_https = provider.base_url.startswith("https://")
     if provider.transport == "httpx" or provider.http2 or provider.proxy is not None:
-        return _httpx_transport(provider)
-    tls = _tls(provider, alpn=True) if provider.base_url.startswith("https://") else None
-    return Http11Transport(tls=tls)
-
-
-def _httpx_transport(provider: Provider) -> Transport:
-    if provider.http2 and importlib.util.find_spec("h2") is None:  # for settings that no file was read for
-        raise Broke(Cause.NOT_CONFIGURED, "HTTP/2 needs the extra `http2`")
-    # trust_env stays off: config/ reads the environment, proxies and certificates included.
-    context, proxy = None, None
-    if provider.base_url.startswith("https://"):
-        context = _tls(provider)
-    if provider.proxy is not None:
-        to_proxy = _tls(attrs.evolve(provider, client_cert=None)) if provider.proxy.startswith("https://") else None
-        proxy = httpx.Proxy(provider.proxy, ssl_context=to_proxy)
-    return httpx.AsyncHTTPTransport(
-        verify=context or False, trust_env=False, limits=_LIMITS, proxy=proxy, http2=provider.http2
-    )
+        to_proxy = (provider.proxy or "").startswith("https://")
+        return httpx_transport(
+            provider,
+            tls=_tls(provider) if is_https else None,
+            tls_to_proxy=_tls(attrs.evolve(provider, client_cert=None)) if to_proxy else None,
+        )
+    return Http11Transport(tls=_tls(provider, alpn=True) if is_https else None)
 
 
 def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
@@ -188,12 +157,12 @@ def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
 async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, *, fresh: bool = False) -> Exchange:
     if isinstance(transport, Http11Transport):  # without httpx's values, which cost as much as h11 and give nothing
         return Exchange(await _ask(transport.client, request, clocks, fresh=fresh), clocks)
-    return Exchange(await _ask_httpx(transport, request, clocks), clocks)
+    return Exchange(await ask(transport, request, _named(request), clocks), clocks)
 
 
 async def _ask(client: Http11Client, request: UpstreamRequest, clocks: Clocks, *, fresh: bool) -> Answer:
     try:
-        place = _place_of(request.url)
+        place = place_of(request.url)
         headers = _headers_of(request, place)
         with clocks.wait():
             return await client.ask(
@@ -205,26 +174,11 @@ async def _ask(client: Http11Client, request: UpstreamRequest, clocks: Clocks, *
                 watch=clocks,
                 fresh=fresh,
             )
-    except _FOREIGN as error:
-        raise _broke(error) from None
+    except FOREIGN as error:
+        raise broke_of(error) from None
 
 
-@attrs.frozen
-class _Place:
-    """What a URL says, as HTTP/1.1 wants to hear it."""
-
-    origin: Origin
-    target: bytes
-    host: str
-
-
-@functools.lru_cache(maxsize=1024)  # a provider has few, and httpx takes 40 us to read one
-def _place_of(url: str) -> _Place:
-    parsed = httpx.URL(url)
-    return _Place(origin_of(parsed), parsed.raw_path, parsed.netloc.decode("ascii"))
-
-
-def _headers_of(request: UpstreamRequest, place: _Place) -> list[tuple[str, str]]:
+def _headers_of(request: UpstreamRequest, place: Place) -> list[tuple[str, str]]:
     """With those that HTTP asks for: a Host, if the configuration names none, and the length of the body."""
     headers = _named(request)
     if not any(name.lower() == "host" for name, _ in request.headers):
@@ -239,46 +193,6 @@ def _named(request: UpstreamRequest) -> list[tuple[str, str]]:
     if any(name.lower() == "user-agent" for name, _ in request.headers):
         return list(request.headers)
     return [("User-Agent", _USER_AGENT), *request.headers]
-
-
-async def _ask_httpx(transport: Transport, request: UpstreamRequest, clocks: Clocks) -> Answer:
-    opening = _Opening(clocks)
-    with mapped():
-        outgoing = httpx.Request(
-            request.method,
-            request.url,
-            headers=_named(request),
-            content=request.body or None,
-            extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
-        )
-    try:
-        with mapped(), clocks.wait():
-            response = await transport.handle_async_request(outgoing)
-    except BaseException:
-        await opening.aclose()
-        raise
-    return HttpxAnswer(response)
-
-
-class _Opening:
-    """A connection while it is being made, watched by httpcore's `trace`; until a request is sent, it is ours to close.
-
-    httpcore forgets that where a TLS handshake is cancelled, and leaves the socket to the garbage collector.
-    """
-
-    def __init__(self, clocks: Clocks) -> None:
-        self._clocks = clocks
-        self._stream: trio.abc.AsyncResource | None = None
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith(".connect_tcp.complete"):
-            self._stream = info["return_value"]
-        await self._clocks.trace(event, info)
-
-    async def aclose(self) -> None:
-        if self._stream is not None and not self._clocks.sent:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await self._stream.aclose()
 
 
 class Answer(Protocol):
@@ -323,8 +237,8 @@ class Exchange:
             self._refuse_encoding()
         try:
             return await self._answer.read(self._clocks.wait)
-        except _FOREIGN as error:
-            broke = _broke(error)
+        except FOREIGN as error:
+            broke = broke_of(error)
         raise Broke(Cause.CUT, broke.detail) if broke.cause is Cause.RESET else broke
 
     async def read_all(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
@@ -355,113 +269,3 @@ class Exchange:
         encoding = self.headers.get("content-encoding", "").strip().lower()
         if encoding not in {"", "identity"}:
             raise Broke(Cause.MALFORMED, f"it came as content-encoding {encoding!r}, though identity was asked for")
-
-
-class HttpxAnswer:
-    """An answer of httpx's, or of whatever stands in for it."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        if not isinstance(response.stream, httpx.AsyncByteStream):
-            raise TypeError("The transport's answer is not for an asynchronous reader")
-        self._response = response
-        self._stream = response.stream
-        self._pieces: AsyncIterator[bytes] | None = None
-        self._closed = False
-        self.status: Final = response.status_code
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return dict(self._response.headers)
-
-    async def read(self, around: Around) -> bytes:
-        if self._pieces is None:
-            self._pieces = aiter(self._stream)
-        with around():
-            return await _some(self._pieces)
-
-    async def aclose(self) -> None:
-        """The same.
-
-        httpx's body is a nest of async generators, and closing the outermost leaves the inner ones to the garbage
-        collector. So it is read once more under a scope that is cancelled already: that unwinds each of them, and
-        closes the socket, before any byte can be waited for.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        with trio.CancelScope(shield=True) as scope:
-            scope.cancel()
-            if self._pieces is not None:
-                with suppress(httpx.HTTPError):
-                    await _exhaust(self._pieces)
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1), suppress(httpx.HTTPError):
-            await self._response.aclose()
-
-
-async def _some(pieces: AsyncIterator[bytes]) -> bytes:
-    """The next piece that is not empty; b"" at the end."""
-    async for piece in pieces:
-        if piece:
-            return piece
-    return b""
-
-
-async def _exhaust(pieces: AsyncIterator[bytes]) -> None:
-    # No await of our own in between: Cancelled has to be raised inside of the generators. What can come before that is
-    # what was received already, which the transport bounds; the limit is for one that never awaits.
-    for _ in range(_MAX_BUFFERED_PIECES):
-        try:
-            await anext(pieces)
-        except StopAsyncIteration:
-            return
-
-
-@contextmanager
-def mapped() -> Iterator[None]:
-    """Foreign exceptions become Broke, by the table. They are cut off: httpx's carry the request, key and all."""
-    try:
-        yield
-    except _FOREIGN as error:
-        raise _broke(error) from None
-
-
-def _broke(error: Exception) -> Broke:
-    return Broke(_cause(error), _detail(error))
-
-
-def _cause(error: Exception) -> Cause:
-    if isinstance(error, httpx.RemoteProtocolError) and any(word in str(error) for word in _GONE):
-        return Cause.RESET
-    return next(cause for kind, cause in CAUSES if isinstance(error, kind))
-
-
-def _detail(error: Exception) -> str:
-    if isinstance(error, NetError):
-        return str(error)
-    if isinstance(error, httpx.LocalProtocolError):
-        return "the request has a header that cannot be sent"  # the words of h11 quote it, and it may be the key
-    return innermost(error)
-
-
-class LocalTransport(Transport):
-    """A kind of provider that lives in this process, behind the interface of all the others."""
-
-    def __init__(self, respond: Callable[[UpstreamRequest], LocalAnswer]) -> None:
-        self._respond = respond
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        headers = tuple(request.headers.items())
-        asked = UpstreamRequest(method=request.method, url=str(request.url), headers=headers, body=body)
-        answer = self._respond(asked)
-        return httpx.Response(answer.status, headers=list(answer.headers), stream=_Pieces(answer.pieces))
-
-
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self._pieces = pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            await trio.lowlevel.checkpoint()  # as a socket would, so that a cancelled call ends here too
-            yield piece
