@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 CANARY = "sk-canary-0123456789abcdef0123456789"
-SLOW = ("httpx", "httpcore", "cattrs", "typer", "rich", "click", "tomllib", "openai_gateway.engine.gateway", "keyring")
+SLOW = (
+    "httpx", "httpcore", "cattrs", "typer", "rich", "click", "tomllib", "keyring",
+    "openai_gateway.engine.gateway", "openai_gateway.routing.attempts", "openai_gateway.routing.limits",
+)  # fmt: skip
 INHERITED = dict(os.environ)  # noqa: TID251 - a child process needs a PATH, and coverage its own variables
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import attrs
 import trio
 
 from openai_gateway import GatewayError, Kind
-from openai_gateway.routing.limits import Window
+from openai_gateway.routing.window import Window
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import Kind
 from openai_gateway.routing.limits import (
-    WINDOW,
     Called,
     Demand,
     Limiter,
@@ -23,10 +22,10 @@ from openai_gateway.routing.limits import (
     Refusal,
     Reservation,
     Ticket,
-    Window,
     error_of,
     limits_of,
 )
+from openai_gateway.routing.window import WINDOW, Window
 from tests.gateway.routing.samples import row
 
 
