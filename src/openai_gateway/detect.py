@@ -28,6 +28,8 @@ _FOR_LISTS: Final = 0.6  # which part of it is for the lists; the rest is for te
 _MAX_BYTES: Final = 2**20  # of one answer; the largest is llama.cpp's /props, with a chat template of some 100 KB in it
 _MAX_NAME: Final = 200  # characters of a model's name; longer ones are no names
 
+_REFUSALS: Final = frozenset({401, 403})  # what says that a list of models wants a key
+
 Json = Any
 
 
@@ -37,6 +39,7 @@ class Server:
 
     `path` is what its OpenAI-compatible API begins with, `owner` the `owned_by` of the models it lists. `sign` is a
     path of its own with what the answer has to be: two programs may have one port, and either may be on another.
+    `refusals` are the statuses with which it asks for a key.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Server:
     path: str = "/v1"
     owner: str | None = None
     sign: tuple[str, Callable[[Json], bool]] | None = None
+    refusals: frozenset[int] = _REFUSALS
 
 
 def _has(*keys: str) -> Callable[[Json], bool]:
@@ -79,9 +83,18 @@ SERVERS: Final = (
     Server(name="jan", title="Jan", port=1337),
     Server(name="gpt4all", title="GPT4All", port=4891),
     Server(name="text-generation-webui", title="text-generation-webui", port=5000),
-    Server(name="litellm", title="LiteLLM", port=4000),
+    Server(
+        name="litellm",
+        title="LiteLLM",
+        port=4000,
+        sign=("/health/liveliness", lambda json: json == "I'm alive!"),
+        refusals=_REFUSALS | {400, 500},  # without a database it looks for any other key than its master key there
+    ),
     Server(name="docker-model-runner", title="Docker Model Runner", port=12434, path="/engines/v1", owner="docker"),
 )
+
+
+_ANY_REFUSAL: Final = frozenset[int]().union(*(server.refusals for server in SERVERS))
 
 
 @attrs.frozen(kw_only=True)
@@ -150,15 +163,18 @@ class _Look:
         with trio.move_on_after(PATIENCE * _FOR_LISTS):
             for path in dict.fromkeys(("/v1", *(server.path for server in SERVERS if server.port == self.port))):
                 answer = await self._ask(f"{path}/models")
-                if answer is not None and (answer[0] in {401, 403} or _entries(answer[1]) is not None):
+                if answer is not None and (answer[0] in _ANY_REFUSAL or _entries(answer[1]) is not None):
                     listed = path, *answer
                     break
         return None if listed is None else await self._told(*listed)
 
-    async def _told(self, path: str, status: int, json: Json) -> Found:
+    async def _told(self, path: str, status: int, json: Json) -> Found | None:
         entries = _entries(json) or []
         owners = {entry.get("owned_by") for entry in entries}
         server = await self._by_sign() or next((one for one in SERVERS if one.owner and owners == {one.owner}), None)
+        wants_key = status in (server.refusals if server else _REFUSALS)
+        if not wants_key and _entries(json) is None:
+            return None
         by_port = next((one for one in SERVERS if one.port == self.port), None)
         names = [entry["id"] for entry in entries if _is_name(entry.get("id"))]
         either = server or by_port
@@ -167,7 +183,7 @@ class _Look:
             title=either.title if either else "an OpenAI-compatible server",
             base_url=self.origin + path,
             models=tuple(dict.fromkeys(names)),
-            wants_key=status in {401, 403},
+            wants_key=wants_key,
             is_sure=server is not None,
         )
 

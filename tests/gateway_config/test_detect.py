@@ -72,6 +72,7 @@ SIGNS: dict[str, tuple[int, dict[str, Any]]] = {
     "llama.cpp": (8080, {"/v1/models": listing("c"), "/props": {"default_generation_settings": {}}}),
     "Ollama": (11434, {"/v1/models": listing("o"), "/api/version": {"version": "0.12"}}),
     "vLLM": (8000, {"/v1/models": listing("v"), "/version": {"version": "0.11"}}),
+    "LiteLLM": (4000, {"/v1/models": listing("t", owner="openai"), "/health/liveliness": "I'm alive!"}),
     "SGLang": (30000, {"/v1/models": listing("g", owner="sglang")}),
     "Docker Model Runner": (12434, {"/engines/v1/models": listing("d", owner="docker")}),
 }
@@ -116,7 +117,8 @@ async def test_what_says_nothing_of_itself_is_told_by_its_port_and_not_for_sure(
         [],
         {"data": 5},
         _response(200, b"<html>"),
-        _response(500, b"{}"),
+        _response(404, b"{}"),
+        _response(502, b"{}"),
         _response(200, b" " * (2**20 + 1)),
         httpx.Response(302, headers={"location": "http://elsewhere.example/v1/models"}, stream=_Body(b"")),
     ],
@@ -125,6 +127,14 @@ async def test_a_port_that_speaks_something_else_is_no_server(answer: Any, autoj
     asked = machine((8000, {"/v1/models": answer}))
     assert await find([8000], hosts=HOST, transport=asked) == []
     assert asked.asked == ["127.0.0.1:8000/v1/models"]
+
+
+async def test_a_port_that_breaks_is_a_server_only_by_a_sign_of_its_own(autojump_clock: MockClock) -> None:
+    """LiteLLM breaks so; of anything else a 500 says nothing."""
+    asked = machine((8000, {"/v1/models": _response(500, b"{}")}))
+    assert await find([8000], hosts=HOST, transport=asked) == []
+    signs = [server.sign[0] for server in SERVERS if server.sign is not None]
+    assert sorted(asked.asked) == sorted(f"127.0.0.1:8000{path}" for path in ("/v1/models", *signs))
 
 
 async def test_only_this_machine_is_asked(autojump_clock: MockClock) -> None:
@@ -155,6 +165,15 @@ async def test_a_search_that_is_cancelled_leaves_nothing(autojump_clock: MockClo
     with trio.move_on_after(PATIENCE / 4) as scope:
         await find(hosts=HOST, transport=machine((8000, {"/v1/models": ...})))
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+async def test_litellm_is_found_whatever_it_says_to_those_without_a_key(status: int, autojump_clock: MockClock) -> None:
+    refuses = {"/v1/models": _response(status, b"{}")}
+    (found,) = await find(hosts=HOST, transport=machine((4000, refuses | {"/health/liveliness": "I'm alive!"})))
+    assert (found.title, found.is_sure, found.wants_key) == ("LiteLLM", True, True)
+    others = await find(hosts=HOST, transport=machine((4000, {"/v1/models": _response(status, b"{}")})))
+    assert [one.wants_key for one in others] == ([True] if status == 401 else [])
 
 
 async def test_a_server_that_wants_a_key_is_found_and_named_a_variable(
