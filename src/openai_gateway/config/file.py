@@ -291,7 +291,8 @@ class _Reader:
         model = table.text("model") or name
         if provider not in self.result.providers:
             hint = did_you_mean(provider, self.result.providers)
-            raise table.fault("provider", f"provider {provider!r} of model {name!r} has no [providers] table. {hint}")
+            said = f"provider {provider!r} of model {name!r} has no [providers] table. {hint}"
+            raise table.fault("provider", said.rstrip())
         if name.count("*") > 1 or model.count("*") > name.count("*"):
             raise table.fault(
                 "name", f"model {name!r} → {model!r}: one * at most, and one in `model` needs one in `name`."
@@ -321,7 +322,7 @@ class _Reader:
                     if not any(matches(other.name, name) is not None for other in self.result.rows):
                         hint = did_you_mean(name, [other.name for other in self.result.rows])
                         message = f"model {row.name!r} falls back to {name!r}, which no [[models]] row serves. {hint}"
-                        raise self.top.document.fault(("models", at, key), f"{key}: {message}")
+                        raise self.top.document.fault(("models", at, key), f"{key}: {message}".rstrip())
 
     def _twins(self) -> None:
         """A call goes to each target once, so of two rows of one group with the same target the later does nothing."""
