@@ -8,7 +8,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from openai_gateway import GatewayError, Kind, Settings, open_gateway
+from openai_gateway import GatewayError, Kind, Settings, engine, open_gateway
 from openai_gateway.engine.upstream import MAX_ERROR_BYTES
 from openai_gateway.routing.plan import Price, Provider, RouteTable
 from openai_gateway.routing.settings import Retries
@@ -161,6 +161,21 @@ async def test_repairs_that_helped_are_remembered_beside_each_other(autojump_clo
 
     assert len(script.requests) == 5
     assert not {"temperature", "top_p"} & script.bodies[-1].keys()
+
+
+async def test_no_more_repairs_are_remembered_than_a_bound(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.router, "_MAX_REPAIRED", 2)
+    complaint = refusal(400, "Unsupported parameter: 'temperature'", param="temperature", code="unsupported_parameter")
+    script = Script(complaint, whole(), complaint, whole(), whole(), complaint, whole(), whole(), complaint, whole())
+    async with open_gateway(settings(row("*", model="*")), transport=script) as gateway:
+        served = [
+            (await gateway.call(ask(model=model, repair=True, body={"temperature": 0.5}))).served.attempts
+            for model in ("a", "b", "a", "c", "a", "b")
+        ]
+
+    assert served == [2, 2, 1, 2, 1, 2]
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"success": false, "errors": []}', b'{"choices": "none"}'])

@@ -27,6 +27,9 @@ from openai_gateway.secret import Redactor
 
 _LOG: Final = logging.getLogger(__name__)
 
+_MAX_REPAIRED: Final = 10_000
+"""Targets whose repairs are known, as many as breakers."""
+
 Record = Callable[[Account], None]
 """Hears of every call once, when it has ended; it must not raise."""
 
@@ -93,7 +96,9 @@ class Router:
             _LOG.info("The provider %s takes its credential again.", target.provider.name)
         if state.changes:
             # Beside what other calls found out: this one may not have used every parameter.
-            known = self._repaired.get(target.name, ())
+            known = self._repaired.pop(target.name, ())
+            if len(self._repaired) >= _MAX_REPAIRED:  # a wildcard row makes a target of any name a caller thinks of
+                del self._repaired[next(iter(self._repaired))]
             self._repaired[target.name] = tuple(dict.fromkeys((*known, *state.changes)))
 
     def judge(self, target: Target, failure: Failure) -> None:
