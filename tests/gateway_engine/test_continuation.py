@@ -160,3 +160,27 @@ async def test_the_rest_has_the_id_of_what_the_caller_saw(autojump_clock: MockCl
 
     assert (texts(parts), error) == ("Hello!", None)
     assert {part.json["id"] for part in parts if isinstance(part, Chunk)} == {"c1"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"n": []}, {"n": {}}, {"response_format": []}, {"response_format": {"type": []}}, {"messages": 5}],
+    ids=["a list of samples", "an object of samples", "a list of formats", "a list of types", "no turns"],
+)
+async def test_what_an_upstream_let_pass_is_not_continued_and_breaks_nothing(
+    autojump_clock: MockClock, odd: dict[str, Any]
+) -> None:
+    script = Script(stream(chunk("Hel"), RESET), REST)
+    parts, error = await parts_of(able(), script, ask(body=odd))
+
+    assert texts(parts) == "Hel"
+    assert error is not None
+    assert len(script.requests) == 1
+
+
+async def test_the_rest_is_another_request_than_the_one_with_the_key(autojump_clock: MockClock) -> None:
+    script = Script(stream(chunk("Hel"), RESET), REST)
+    _, error = await parts_of(able(), script, ask(idempotency_key="once"))
+
+    assert error is None
+    assert [request.headers.get("idempotency-key") for request in script.requests] == ["once", None]

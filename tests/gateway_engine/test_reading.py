@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_gateway.routing.attempts import Failure
+from openai_gateway.routing.attempts import Cause, Failure
 from openai_gateway.routing.calls import Chunk
 from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.plan import Target
-from openai_gateway.routing.reading import Reading
+from openai_gateway.routing.reading import MAX_CONTINUED_BYTES, Reading
 from openai_gateway.secret import Redactor
 from tests.gateway_engine.scripted import DONE, ROLE, STOP, USAGE, chunk, event, provider, row
 
@@ -34,9 +34,9 @@ PIECES = st.sampled_from(
 )
 
 
-def reading() -> Reading:
-    target = Target(provider=provider(), model="m", row=row())
-    return Reading(target=target, redactor=Redactor(()), decode=dialect_of("openai").events(), show_usage=True)
+def reading(before: str | None = None) -> Reading:
+    target, decode = Target(provider=provider(), model="m", row=row()), dialect_of("openai").events()
+    return Reading(target=target, redactor=Redactor(()), decode=decode, show_usage=True, before=before)
 
 
 def outcome(pieces: list[bytes]) -> tuple[list[Chunk], bool, object, int, str | None]:
@@ -79,3 +79,12 @@ def test_what_was_passed_on_makes_every_later_failure_final(pieces: list[bytes])
         count += len(one.feed(piece))
     if isinstance(one.failure, Failure):
         assert one.failure.after_content is (count > 0)
+
+
+def test_of_a_text_without_end_nothing_is_kept() -> None:
+    one = reading(before="")
+    one.feed(chunk("x" * MAX_CONTINUED_BYTES))
+    assert one.broke(Cause.RESET, "").delivered == "x" * MAX_CONTINUED_BYTES
+    one.feed(chunk("y"))
+    one.feed(chunk("z"))
+    assert one.broke(Cause.RESET, "").delivered is None

@@ -34,14 +34,18 @@ def can_be_continued(call: Call) -> bool:
     body = call.body
     response_format = body.get("response_format")
     is_text = response_format is None or (
-        isinstance(response_format, Mapping) and response_format.get("type") in {None, "text"}
+        isinstance(response_format, Mapping) and response_format.get("type") in (None, "text")  # it may be a list
     )
-    alone = body.get("n") in {None, 1} and not body.get("logprobs")
-    return call.endpoint == "chat/completions" and not call.whole and is_text and alone
+    alone = body.get("n") in (None, 1) and not body.get("logprobs")
+    has_turns = isinstance(body.get("messages") or (), list | tuple)
+    return call.endpoint == "chat/completions" and not call.whole and is_text and alone and has_turns
 
 
 def continued(call: Call, text: str, how: Prefill) -> Call:
-    """The call with `text` as the beginning of the answer."""
+    """The call with `text` as the beginning of the answer.
+
+    Without its idempotency key: under that an upstream would give the same answer again, and not the rest of it.
+    """
     mark = {"prefix": True} if how is Prefill.PREFIX else {}
     messages = list(call.body.get("messages") or ())
     last = messages[-1] if messages else None
@@ -50,7 +54,7 @@ def continued(call: Call, text: str, how: Prefill) -> Call:
         messages[-1] = {**last, "content": last["content"] + text, **mark}
     else:
         messages.append({"role": "assistant", "content": text, **mark})
-    return attrs.evolve(call, body={**call.body, "messages": messages, **_PARAMETERS[how]})
+    return attrs.evolve(call, body={**call.body, "messages": messages, **_PARAMETERS[how]}, idempotency_key=None)
 
 
 @attrs.define

@@ -29,6 +29,8 @@ from openai_gateway.wire.strict import JsonError, dumps, loads
 
 MAX_HELD_EVENTS: Final = 64
 MAX_HELD_BYTES: Final = 256 * 1024
+MAX_CONTINUED_BYTES: Final = 2**20
+"""Of an answer that is kept to be gone on with: twice what the longest that a model writes (128,000 tokens) has."""
 
 
 @attrs.define(kw_only=True)
@@ -39,8 +41,9 @@ class Reading:
     64 of them or 256 KiB they go on all the same. After `failure` is set nothing more comes.
 
     `before` is the text that the caller has from earlier attempts ("" for none); None where nobody could go on from a
-    text. `continuation` rewrites the chunks of an answer that goes on from it. `written` counts the bytes that the
-    model wrote, `head` is what the chunks of this answer have in common, `choices` how many of them were asked for.
+    text, or from one so long. `continuation` rewrites the chunks of an answer that goes on from it. `written` counts
+    the bytes that the model wrote, `head` is what the chunks of this answer have in common, `choices` how many choices
+    were asked for.
     """
 
     target: Target
@@ -188,6 +191,9 @@ class Reading:
         text = plain_text_of(json)
         if text is None:
             self.before = None  # a tool call, reasoning, an end: nobody can go on from that
+        elif self.written > MAX_CONTINUED_BYTES:
+            self.before = None
+            self._texts.clear()
         elif text:
             self._texts.append(text)
         if not self.head:
