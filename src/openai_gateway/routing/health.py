@@ -52,6 +52,7 @@ class _Breaker:
     rules: Breaking
     in_a_row: int = 0
     outcomes: deque[tuple[float, bool]] = attrs.field(factory=deque)
+    failed: int = 0  # of the outcomes
     trips: int = 0
     open_until: float | None = None
     probe_until: float = 0.0
@@ -89,12 +90,12 @@ class _Breaker:
     def _remember(self, now: float, worked: bool) -> None:  # noqa: FBT001 - the outcome itself
         self.in_a_row = 0 if worked else self.in_a_row + 1
         self.outcomes.append((now, worked))
+        self.failed += not worked
         while self.outcomes[0][0] <= now - self.rules.window or len(self.outcomes) > _MAX_OUTCOMES:
-            self.outcomes.popleft()
+            self.failed -= not self.outcomes.popleft()[1]
 
     def _is_broken(self) -> bool:
-        failed = sum(not worked for _, worked in self.outcomes)
-        too_many = len(self.outcomes) >= self.rules.least and failed >= self.rules.rate * len(self.outcomes)
+        too_many = len(self.outcomes) >= self.rules.least and self.failed >= self.rules.rate * len(self.outcomes)
         return self.in_a_row >= self.rules.failures or too_many
 
     def _open(self, now: float) -> None:
@@ -104,6 +105,7 @@ class _Breaker:
 
     def _close(self) -> None:
         self.in_a_row, self.trips, self.open_until = 0, 0, None
+        self.failed = 0
         self.outcomes.clear()  # what was before the outage says nothing about the time after it
 
 
