@@ -93,6 +93,18 @@ async def test_usage_is_always_asked_for_and_shown_to_who_asked(
     assert sum(isinstance(part, Chunk) and part.json["choices"] == [] for part in parts) == shown
 
 
+@pytest.mark.parametrize("choices", [{"choices": []}, {"choices": None}, {}], ids=["none", "null", "missing"])
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_chunk_that_only_counts_may_say_so_in_several_ways(
+    autojump_clock: MockClock, choices: dict[str, Any], *, asked: bool
+) -> None:
+    counts = event({**choices, "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    script = Script(stream(chunk("a"), counts, STOP, counts, DONE))
+    parts, _ = await parts_of(settings(), script, ask(body={"stream_options": {"include_usage": asked}}))
+
+    assert [type(part) for part in parts] == [Chunk] * (3 if asked else 2) + [Finished]
+
+
 @pytest.mark.parametrize(
     "breaking",
     [

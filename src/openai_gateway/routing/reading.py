@@ -230,4 +230,4 @@ class Reading:
 
 def is_only_usage(json: Mapping[str, Json]) -> bool:
     """The chunk that we asked for: a caller who did not ask for it sees the stream as it would be without it."""
-    return json.get("choices") == [] and isinstance(json.get("usage"), dict)
+    return not json.get("choices") and isinstance(json.get("usage"), dict)
