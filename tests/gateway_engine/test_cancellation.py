@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from openai_gateway import Gateway, GatewayError, open_gateway
+from openai_gateway import Account, Gateway, GatewayError, Outcome, open_gateway
 from tests.gateway_engine.scripted import (
     DONE,
     FOREVER,
@@ -171,6 +171,33 @@ async def test_a_deadline_around_single_parts_ends_the_stream(autojump_clock: Mo
             await anext(parts)
 
         assert script.log[-1] == "closed 0"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        whole(before=(FOREVER,)),
+        refusal(429, headers={"retry-after": "20"}),
+        stream(ROLE, FOREVER),
+        stream(chunk("Hi"), FOREVER),
+    ],
+    ids=["no head", "waiting to retry", "no content", "in the stream"],
+)
+@pytest.mark.parametrize("for_the_whole", [True, False])
+async def test_who_gave_up_a_wait_for_a_part_has_left_and_asks_nothing_more(
+    autojump_clock: MockClock, answer: Answer, *, for_the_whole: bool
+) -> None:
+    accounts: list[Account] = []
+    script = Script(answer, whole())
+    opening = open_gateway(settings(), transport=script, record=accounts.append)
+    async with opening as gateway, gateway.stream(ask(whole=for_the_whole)) as parts:
+        for _ in range(5):
+            with trio.move_on_after(1):
+                await anext(parts, None)
+
+    assert trio.current_time() == 1
+    assert len(script.requests) == 1
+    assert [account.outcome for account in accounts] == [Outcome.LEFT]
 
 
 async def test_the_end_of_the_farewell_is_no_hindrance_to_cancelling(autojump_clock: MockClock) -> None:

@@ -29,7 +29,7 @@ class Parts:
     """Chunks as they come, and Finished at the end; a slow reader slows the upstream.
 
     An iterator and no generator, so that no cancel scope can be open while the caller has the turn. One task at a time
-    may ask it. `aclose()` ends the exchange with the upstream at once.
+    may ask it. `aclose()` ends the exchange with the upstream at once; so does a wait for a part that is cancelled.
     """
 
     def __init__(self, router: Router, call: Call) -> None:
@@ -43,6 +43,7 @@ class Parts:
         self._key: bytes | None = None
         self._recording: Recording | None = None
         self._over = False
+        self._finished = False
 
     def __aiter__(self) -> Self:
         return self
@@ -59,23 +60,33 @@ class Parts:
                 if self._journey is not None:
                     self._journey.end(Outcome.FAILED, error)
                 raise
+            except trio.Cancelled:
+                self._leave()
+                raise
         return self._ready.popleft()
 
     async def aclose(self) -> None:
         """Close what is open; no more is asked. After Finished the connection gets the moment it needs for reuse."""
-        finished, self._over = self._over, True
+        self._leave()
         current, self._open = self._open, None
-        if self._journey is not None:  # before anything is awaited: what came is charged, and the call has its record
-            if current is not None and not finished:
-                current.charge(self._journey)
-            self._journey.end(Outcome.LEFT)
         if current is None:
             return
         try:
-            if finished:
+            if self._finished:
                 await current.attempt.answer.drain()
         finally:
             await current.attempt.aclose()
+
+    def _leave(self) -> None:
+        """The caller goes before the end. No await: what came is charged and the call has its record, come what may."""
+        if self._over:
+            return
+        self._over = True
+        self._ready.clear()
+        if self._journey is not None:
+            if self._open is not None:
+                self._open.charge(self._journey)
+            self._journey.end(Outcome.LEFT)
 
     async def _advance(self) -> None:
         if self._journey is None:
@@ -170,7 +181,7 @@ class Parts:
     def _finish(self, journey: Journey, current: _Open, facts: Facts) -> None:
         served = journey.served(current.attempt, facts)
         self._ready.append(Finished(served=served))
-        self._over = True
+        self._over = self._finished = True
         # An answer with a hole in it, or one that two models wrote, is good enough for now, and not for a repeat.
         if self._recording is not None and not facts.malformed and not served.continued:
             keep(self._router, self._key, self._recording.entry(served))
