@@ -299,3 +299,16 @@ async def test_the_text_that_a_continuation_sends_is_part_of_its_prompt(autojump
             assert [part async for part in parts]
 
     assert len(script.requests) == 1
+
+
+async def test_what_a_row_cannot_bound_is_asked_where_nothing_has_to_be(autojump_clock: MockClock) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    rows = row(order=1, tpm=1000), row(provider="two", order=2)
+    made = settings(*rows, providers=(provider("one"), provider("two")))
+    script = Script(whole())
+    async with open_gateway(made, transport=script) as gateway:
+        served = (await gateway.call(ask(body={"metadata": deep}))).served
+
+    assert (served.target, served.attempts) == ("two/m-at-two", 1)

@@ -37,7 +37,7 @@ from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.error_words import cut
 from openai_gateway.routing.estimate import estimated
 from openai_gateway.routing.limits import Demand, Measure, Refusal, Reservation, error_of, limits_of
-from openai_gateway.routing.plan import Target
+from openai_gateway.routing.plan import ModelRow, Target
 from openai_gateway.routing.prefill import continued
 from openai_gateway.routing.token_bound import token_bound
 from openai_gateway.wire.strict import JsonError, loads
@@ -151,10 +151,11 @@ class Journey:
         try:
             call = _asked(self.call, step)
             request = _encoded(dialect, call, step)
-        except GatewayError as error:  # this kind has no words for what the call asks; another may
+            demand = _demand(step.target.row, call)
+        except GatewayError as error:  # this kind has no words for what the call asks, nor its row a bound; another may
             return Failure(cause=Cause.NOT_POSSIBLE, error=error)
         self.warnings = request.warnings
-        hold = await self._reserve(step, call)
+        hold = None if demand is None else await self._reserve(step, demand)
         if isinstance(hold, Failure):
             return hold
         opened: Attempt | Failure | None = None
@@ -165,16 +166,11 @@ class Journey:
                 await hold.aclose()
         return opened
 
-    async def _reserve(self, step: Try, call: Call) -> Hold | Failure | None:
-        """A hold on the limits of the target's row, None where it has none."""
-        row = step.target.row
-        limits = limits_of(row)
-        if limits is None:
-            return None
-        tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
+    async def _reserve(self, step: Try, demand: Demand) -> Hold | Failure:
+        """A hold on the limits of the target's row."""
         outcome: Reservation | Refusal | None = None
         with trio.move_on_at(self.state.deadline):
-            outcome = await self.router.store.reserve(Demand(limits=(limits,), tokens=tokens), wait=step.in_line)
+            outcome = await self.router.store.reserve(demand, wait=step.in_line)
         match outcome:
             case None:
                 return still_in_line(step.target)
@@ -324,6 +320,14 @@ def _asked(call: Call, step: Try) -> Call:
     """The call as this target gets it: from where the answer broke off, if it did."""
     how = step.target.row.prefill
     return continued(call, step.continues, how) if step.continues and how is not None else call
+
+
+def _demand(row: ModelRow, call: Call) -> Demand | None:
+    """What the call asks of the row's limits, None where it has none. Raises GatewayError as `token_bound`."""
+    limits = limits_of(row)
+    if limits is None:
+        return None
+    return Demand(limits=(limits,), tokens=0 if limits.tpm is None else token_bound(call, row.max_output_tokens))
 
 
 def _encoded(dialect: Dialect, call: Call, step: Try) -> UpstreamRequest:
