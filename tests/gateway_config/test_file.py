@@ -199,6 +199,7 @@ OPENAI = '[providers.p]\nkind = "openai"\n'
         (f'{OPENAI}proxy = "gopher://x"\n', 3, "proxy in [providers.p]"),
         (f'{OPENAI}ca_bundle = "/does/not/exist"\n', 3, "which is no file"),
         (f'{OPENAI}headers = {{ "a b" = "x" }}\n', 3, "is no header name"),
+        (f'{OPENAI}headers = {{ Transfer-Encoding = "chunked" }}\n', 3, "is the connection's own affair"),
         (f'{OPENAI}headers = {{ a = "x\\ny" }}\n', 3, "a character that no header can carry"),
         (f"{OPENAI}headers = {{ a = 5 }}\n", 3, "a in [providers.p.headers] is 5"),
         (f"{OPENAI}api_key = 5\n", 3, "api_key in [providers.p] is 5"),

@@ -49,6 +49,11 @@ _NOT_OF_KIND: Final[Mapping[str, frozenset[str]]] = {
 _DEFAULT_URLS: Final = {"openai": OPENAI_URL, "anthropic": ANTHROPIC_URL}
 _MODEL_KEYS: Final = tuple(attrs.fields_dict(ModelRow))
 _PRICE_KEYS: Final = tuple(attrs.fields_dict(Price))
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""They say where a request ends and what becomes of its connection; a second word on that smuggles requests."""
+
 _SECRET_WORDS: Final = ("auth", "key", "token", "secret", "cookie", "password", "credential")
 
 
@@ -254,6 +259,8 @@ class _Reader:
             value = headers.text(name)
             if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
                 raise headers.fault(name, f"{name!r} in {headers.title} is no header name.")
+            if name.lower() in _FRAMING:
+                raise headers.fault(name, f"{name!r} in {headers.title} is the connection's own affair; leave it out.")
             if value is None or not is_header_value(value):
                 raise headers.fault(name, f"{name!r} in {headers.title} holds a character that no header can carry.")
             if is_secret_header(name):
