@@ -334,3 +334,11 @@ async def test_a_choice_that_never_comes_is_no_matter_after_done(autojump_clock:
     parts, error = await parts_of(settings(), script, ask(body={"n": 2}))
 
     assert (texts(parts), error) == ("Hi", None)
+
+
+async def test_what_a_stream_without_choices_counts_is_part_of_its_words(autojump_clock: MockClock) -> None:
+    last = event({"type": "transcript.text.done", "text": "Hi", "usage": {"input_tokens": 3, "output_tokens": 2}})
+    asked = Call(endpoint="audio/transcriptions", model="m", body={})
+    parts, error = await parts_of(settings(), Script(stream(last)), asked)
+
+    assert ([type(part) for part in parts], error) == ([Chunk, Finished], None)

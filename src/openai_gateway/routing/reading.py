@@ -101,7 +101,7 @@ class Reading:
     def reframed(self, answer: Mapping[str, Json]) -> list[Chunk]:
         """The chunks of a whole answer that came in the place of the stream."""
         for json in as_chunks(answer):
-            if self.show_usage or not is_only_usage(json):
+            if self.show_usage or not self._only_counts(json):
                 self._hold(dumps(json), json)
         return self._release()
 
@@ -146,7 +146,7 @@ class Reading:
             self._fail(Cause.CUT, f"finish_reason {reason}")
             return []
         self._note(json, finishes)
-        if not is_only_usage(json):
+        if not self._only_counts(json):
             self._hold(data, json)
         elif self.show_usage:
             self._only_usage = data, json
@@ -205,6 +205,10 @@ class Reading:
             self._hold(*self._only_usage)
         return self._release()
 
+    def _only_counts(self, json: Mapping[str, Json]) -> bool:
+        """The chunk that we asked for: a caller who did not ask for it sees the stream as it would be without it."""
+        return self.endpoint.has_choices and not json.get("choices") and isinstance(json.get("usage"), dict)
+
     def _release(self) -> list[Chunk]:
         released, self._held, self._held_bytes = self._held, [], 0
         self.passed_on = self.passed_on or bool(released)
@@ -226,8 +230,3 @@ class Reading:
 
     def _fail(self, cause: Cause, detail: str) -> None:
         self.failure = self.broke(cause, detail)
-
-
-def is_only_usage(json: Mapping[str, Json]) -> bool:
-    """The chunk that we asked for: a caller who did not ask for it sees the stream as it would be without it."""
-    return not json.get("choices") and isinstance(json.get("usage"), dict)
