@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import (
-    Account,
-    Beat,
     Call,
     Chunk,
     Finished,
     Model,
-    Outcome,
     Part,
     Reply,
     Restarted,
@@ -31,6 +28,7 @@ from openai_gateway.routing.settings import Settings
 
 if TYPE_CHECKING:
     from openai_gateway.engine.gateway import Gateway, open_gateway
+    from openai_gateway.routing.accounts import Account, Beat, Outcome
 
 __version__ = "0.1.0"
 
@@ -57,10 +55,15 @@ __all__ = [
 ]
 
 
+_LATE = dict.fromkeys(("Gateway", "open_gateway"), "openai_gateway.engine.gateway") | dict.fromkeys(
+    ("Account", "Beat", "Outcome"), "openai_gateway.routing.accounts"
+)
+
+
 def __getattr__(name: str) -> Any:
     # PEP 562: the engine imports httpx, which costs a fifth of a cold start; an MCP client waits for none of it.
-    if name in {"Gateway", "open_gateway"}:
-        from openai_gateway.engine import gateway  # noqa: PLC0415 - the point of this function is to import late
+    if name in _LATE:
+        import importlib  # noqa: PLC0415 - the point of this function is to import late
 
-        return getattr(gateway, name)
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,8 @@ CANARY = "sk-canary-0123456789abcdef0123456789"
 SLOW = (
     "httpx", "httpcore", "cattrs", "typer", "rich", "click", "tomllib", "keyring",
     "openai_gateway.engine.gateway", "openai_gateway.routing.attempts", "openai_gateway.routing.limits",
+    "openai_gateway.routing.health", "openai_gateway.routing.accounts", "openai_gateway.routing.key_source",
+    "openai_gateway.keystore.files",
 )  # fmt: skip
 INHERITED = dict(os.environ)  # noqa: TID251 - a child process needs a PATH, and coverage its own variables
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,9 @@ import pytest
 from openai_gateway import config
 from openai_gateway.config import Overrides
 from openai_gateway.errors import ConfigError
-from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import Price
 from openai_gateway.routing.prefill import Prefill
-from openai_gateway.routing.settings import Cache, Settings
+from openai_gateway.routing.settings import Breaking, Cache, Settings
 
 CANARY = "sk-canary-0123456789abcdefghij"
 

@@ -7,8 +7,8 @@ import trio
 from trio.testing import MockClock
 
 from openai_gateway import Gateway, GatewayError, Settings, open_gateway
-from openai_gateway.routing.health import BreakerState, Breaking
-from openai_gateway.routing.settings import Retries
+from openai_gateway.routing.health import BreakerState
+from openai_gateway.routing.settings import Breaking, Retries
 from tests.gateway_engine.scripted import FOREVER, Script, ask, refusal, settings, two_providers, whole
 
 NO_RETRIES = Retries(max_retries=0)

@@ -18,7 +18,7 @@ from openai_gateway.engine.journey import Journey
 from openai_gateway.engine.store.hold import Hold
 from openai_gateway.net.connection import Connection
 from openai_gateway.net.pool import Place, Pool
-from openai_gateway.routing.calls import Outcome
+from openai_gateway.routing.accounts import Outcome
 from openai_gateway.routing.reading import Reading
 from tests.gateway_faults.storm import HOSTS, Storm, storm
 

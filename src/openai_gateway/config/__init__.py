@@ -15,9 +15,8 @@ from openai_gateway.config.addresses import base_url
 from openai_gateway.config.environment import key_directory, log_level, read_secret
 from openai_gateway.config.providers import from_environment, openai_provider, provider_secrets
 from openai_gateway.config.sources import files_of_environment, marks
-from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
-from openai_gateway.routing.settings import Cache, Retries, Settings, Timeouts
+from openai_gateway.routing.settings import Breaking, Cache, Retries, Settings, Timeouts
 from openai_gateway.secret import Secret
 
 __all__ = ["Overrides", "Settings", "embedded", "key_directory", "load", "log_level", "read_secret", "remote"]

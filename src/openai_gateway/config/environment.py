@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from openai_gateway.errors import ConfigError
-from openai_gateway.keystore.files import read_secret_file
 from openai_gateway.keystore.usable import is_header_value, usable_key
-from openai_gateway.routing.key_source import KeyFile
 from openai_gateway.secret import Secret
+
+if TYPE_CHECKING:
+    from openai_gateway.routing.key_source import KeyFile
 
 LOG_LEVELS: Final = ("debug", "info", "warn", "error")
 MAX_RETRIES_ALLOWED: Final = 20
@@ -93,6 +94,8 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
     if value is not None and file is not None:
         raise ConfigError(f"{name} and {file_name} are both set; set one of them.")
     if file is not None:
+        from openai_gateway.keystore.files import read_secret_file  # noqa: PLC0415 - a start without a file needs none
+
         return read_secret_file(file, name=name, said_by=file_name)
     return None if value is None else Secret(usable_key(value, name), name=name)
 
@@ -100,7 +103,11 @@ def read_secret(environ: Mapping[str, str], name: str) -> Secret | None:
 def key_file(environ: Mapping[str, str], name: str) -> KeyFile | None:
     """The file of NAME_FILE, for the engine to read again when it changes; None where the variable is unset."""
     path = text(environ, f"{name}_FILE")
-    return None if path is None else KeyFile(path=path, name=name, set_by=f"{name}_FILE")
+    if path is None:
+        return None
+    from openai_gateway.routing.key_source import KeyFile  # noqa: PLC0415 - as above
+
+    return KeyFile(path=path, name=name, set_by=f"{name}_FILE")
 
 
 def key_directory(environ: Mapping[str, str], *, platform: str = os.name) -> str:

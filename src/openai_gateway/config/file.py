@@ -22,10 +22,9 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import NO_PATH, reason, refuse_if_others_can_read
 from openai_gateway.keystore.usable import is_header_value, usable_key
 from openai_gateway.routing.dialects import KINDS
-from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import SYSTEM_STORE, TRANSPORTS, ModelRow, Price, Provider, matches
 from openai_gateway.routing.prefill import Prefill
-from openai_gateway.routing.settings import Cache
+from openai_gateway.routing.settings import Breaking, Cache
 from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 

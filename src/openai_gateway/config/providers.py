@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -17,9 +17,11 @@ from openai_gateway.config.addresses import (
     checked_proxy,
     proxy_of,
 )
-from openai_gateway.routing.key_source import KeySource
 from openai_gateway.routing.plan import ModelRow, Provider
 from openai_gateway.secret import Secret
+
+if TYPE_CHECKING:
+    from openai_gateway.routing.key_source import KeySource
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 OPENROUTER_URL: Final = "https://openrouter.ai/api/v1"

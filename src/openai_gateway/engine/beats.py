@@ -10,7 +10,8 @@ import trio
 
 from openai_gateway.engine.parts import Parts
 from openai_gateway.errors import GatewayError
-from openai_gateway.routing.calls import Beat, Part
+from openai_gateway.routing.accounts import Beat
+from openai_gateway.routing.calls import Part
 
 
 class Beats:

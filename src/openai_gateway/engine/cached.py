@@ -9,8 +9,9 @@ import trio
 
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.whole import call_whole
+from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.cache import Entry, cache_key, whole_entry
-from openai_gateway.routing.calls import Account, Call, Chunk, Finished, Outcome, Part, Reply, Served
+from openai_gateway.routing.calls import Call, Chunk, Finished, Part, Reply, Served
 from openai_gateway.wire.strict import loads
 
 

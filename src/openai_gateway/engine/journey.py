@@ -14,6 +14,7 @@ from openai_gateway.engine.router import Router
 from openai_gateway.engine.store.hold import Hold
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import ConfigError, GatewayError, Kind
+from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.assemble import failed_finish, finish_reasons, output_bytes, usage_of
 from openai_gateway.routing.attempts import (
     RULES,
@@ -28,7 +29,7 @@ from openai_gateway.routing.attempts import (
     next_step,
     still_in_line,
 )
-from openai_gateway.routing.calls import Account, Call, Json, Outcome, Served, Usage
+from openai_gateway.routing.calls import Call, Json, Served, Usage
 from openai_gateway.routing.classify import classify_event, error_in
 from openai_gateway.routing.cost import cost
 from openai_gateway.routing.dialects import dialect_of

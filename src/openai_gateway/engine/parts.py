@@ -15,9 +15,10 @@ from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.engine.whole import facts_of
 from openai_gateway.errors import GatewayError
+from openai_gateway.routing.accounts import Outcome
 from openai_gateway.routing.attempts import Failure, Try
 from openai_gateway.routing.cache import Recording
-from openai_gateway.routing.calls import Call, Chunk, Finished, Json, Outcome, Part, Restarted, Usage
+from openai_gateway.routing.calls import Call, Chunk, Finished, Json, Part, Restarted, Usage
 from openai_gateway.routing.dialects import dialect_of
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.prefill import Continuation, can_be_continued

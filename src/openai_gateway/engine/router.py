@@ -15,14 +15,15 @@ from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.store import Store
 from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.upstream import MAX_ERROR_BYTES, Exchange, Upstream
+from openai_gateway.routing.accounts import Account
 from openai_gateway.routing.attempts import RULES, Cause, Failure, State, Try, Verdict, begin
 from openai_gateway.routing.cache import AnswerCache
-from openai_gateway.routing.calls import Account, Call
+from openai_gateway.routing.calls import Call
 from openai_gateway.routing.classify import classify_response, failure_of
-from openai_gateway.routing.health import MAX_REST, Breakers
+from openai_gateway.routing.health import Breakers
 from openai_gateway.routing.plan import Provider, Target, context_fallbacks, plan
 from openai_gateway.routing.repair import Repair
-from openai_gateway.routing.settings import Settings
+from openai_gateway.routing.settings import MAX_REST, Settings
 from openai_gateway.secret import Redactor
 
 _LOG: Final = logging.getLogger(__name__)

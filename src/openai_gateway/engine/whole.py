@@ -10,9 +10,10 @@ from openai_gateway.engine.journey import Facts, Journey, request_id_of
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import GatewayError
+from openai_gateway.routing.accounts import Outcome
 from openai_gateway.routing.assemble import finish_reason_of, output_bytes, usage_of
 from openai_gateway.routing.attempts import Failure, Try
-from openai_gateway.routing.calls import Call, Json, Outcome, Reply
+from openai_gateway.routing.calls import Call, Json, Reply
 
 
 async def call_whole(router: Router, call: Call) -> Reply:

@@ -9,11 +9,10 @@ from typing import Final, Protocol
 
 import attrs
 
+from openai_gateway.routing.settings import MAX_REST, Breaking
+
 PROBE_LEASE: Final = 60.0
 """Seconds after which a probe that nobody reported on is taken for lost, so that the next may be made."""
-
-MAX_REST: Final = 120.0
-"""Seconds. Envoy ejects a host for at most 300 s; a provider's outage is worth a look sooner than that."""
 
 
 class Health(Protocol):
@@ -30,21 +29,6 @@ class BreakerState(enum.Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-
-
-@attrs.frozen(kw_only=True)
-class Breaking:
-    """When a breaker opens: after `failures` in a row, or when `rate` of at least `least` outcomes in `window` failed.
-
-    It stays open for `rest`, and twice as long after each probe that fails, at most MAX_REST. Times are in seconds. The
-    numbers are those of Envoy's outlier detection (5 in a row) and of LiteLLM's cooldown, which counts a share too.
-    """
-
-    failures: int = 5
-    rate: float = 0.5
-    least: int = 10
-    window: float = 30.0
-    rest: float = 15.0
 
 
 @attrs.define

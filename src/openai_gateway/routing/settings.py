@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
-from openai_gateway.routing.health import Breaking
 from openai_gateway.routing.plan import RouteTable
 from openai_gateway.secret import Secret
+
+MAX_REST: Final = 120.0
+"""Seconds. Envoy ejects a host for at most 300 s; a provider's outage is worth a look sooner than that."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +39,21 @@ class Cache:
     enabled: bool = False
     ttl: float = 300.0
     max_bytes: int = 64 * 2**20
+
+
+@attrs.frozen(kw_only=True)
+class Breaking:
+    """When a breaker opens: after `failures` in a row, or when `rate` of at least `least` outcomes in `window` failed.
+
+    It stays open for `rest`, and twice as long after each probe that fails, at most MAX_REST. Times are in seconds. The
+    numbers are those of Envoy's outlier detection (5 in a row) and of LiteLLM's cooldown, which counts a share too.
+    """
+
+    failures: int = 5
+    rate: float = 0.5
+    least: int = 10
+    window: float = 30.0
+    rest: float = 15.0
 
 
 @attrs.frozen(kw_only=True)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_gateway.routing.health import MAX_REST, PROBE_LEASE, Breakers, BreakerState, Breaking
+from openai_gateway.routing.health import PROBE_LEASE, Breakers, BreakerState
+from openai_gateway.routing.settings import MAX_REST, Breaking
 
 RULES = Breaking(failures=3, rate=0.5, least=10, window=30, rest=10)
 
