@@ -8,8 +8,6 @@ from typing import Any, Final, Self
 
 import attrs
 
-from openai_gateway.routing.endpoints import endpoint_of
-
 Json = Any
 """A JSON value that is somebody else's and passes untouched."""
 
@@ -55,6 +53,8 @@ class Call:
     @property
     def may_repeat(self) -> bool:
         """Whether it may be sent once more to an upstream that may have carried it out."""
+        from openai_gateway.routing.endpoints import endpoint_of  # noqa: PLC0415 - no start needs the table
+
         return endpoint_of(self.endpoint).generates or self.sent_idempotency_key is not None
 
 

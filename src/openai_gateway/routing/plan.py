@@ -10,12 +10,12 @@ import attrs
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
-from openai_gateway.routing.prefill import Prefill
 from openai_gateway.secret import Secret
 
-if TYPE_CHECKING:  # values of theirs are made later, if at all; a start is to load neither
+if TYPE_CHECKING:  # values of theirs are made later, if at all; a start is to load none of them
     from openai_gateway.routing.health import Health
     from openai_gateway.routing.key_source import KeySource
+    from openai_gateway.routing.prefill import Prefill
 
 TRANSPORTS: Final = ("native", "httpx")
 """Our own, and httpx's, which alone goes through proxies and speaks HTTP/2."""
