@@ -202,3 +202,14 @@ async def test_nothing_is_left_of_a_call_that_was_cancelled_but_its_record(autoj
     assert account.outcome is Outcome.ANSWERED
     assert len(account.asked) == (0 if way.warm else len(way.answers))
     assert step > (1 if way.warm else 20)
+
+
+async def test_a_large_request_that_is_given_up_is_left_too(autojump_clock: MockClock) -> None:
+    # Our client sends it in a nursery, so that Cancelled comes in a group.
+    large = ask(body={"messages": [{"role": "user", "content": "x" * 100_000}]})
+    async with world(Way(stream, ((5.0, *WHOLE), WHOLE))) as here, here.gateway.stream(large) as parts:
+        for _ in range(3):
+            with trio.move_on_after(1):
+                await anext(parts, None)
+        assert [account.outcome for account in here.accounts] == [Outcome.LEFT]
+        assert len(here.answers) == 1

@@ -61,7 +61,7 @@ class Parts:
                 if self._journey is not None:
                     self._journey.end(Outcome.FAILED, error)
                 raise
-            except trio.Cancelled:
+            except BaseException:  # Cancelled, and in a group where the client had a nursery open
                 self._leave()
                 raise
         return self._ready.popleft()
