@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     NETWORK = (502, "upstream_error", "upstream_unreachable")
     CONFIGURATION = (503, "service_unavailable_error", "not_configured")
     NO_TARGET = (503, "service_unavailable_error", "no_healthy_target")
+    STORE = (503, "service_unavailable_error", "store_unavailable")
     SHUTTING_DOWN = (503, "service_unavailable_error", "shutting_down")
     CONNECT_TIMEOUT = (504, "timeout_error", "connect_timeout")
     FIRST_BYTE_TIMEOUT = (504, "timeout_error", "first_byte_timeout")

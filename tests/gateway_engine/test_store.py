@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import pytest
@@ -13,15 +13,17 @@ from openai_gateway.engine.store import Store
 from openai_gateway.engine.store.hold import holding, take
 from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.errors import GatewayError, Kind
-from openai_gateway.routing.limits import Demand, Limits, Refusal, Reservation
+from openai_gateway.routing.ledger import Row
+from openai_gateway.routing.limits import Closing, Demand, Limits, Refusal, Reservation
 from tests.gateway_engine.test_cancellation import CancelAtStep
 
 ROW = Limits(key="k", title="model row m at one", rpm=1000, tpm=10_000, max_parallel=2)
 CALL = Demand(limits=(ROW,), tokens=100)
 
 
-def only(**most: int) -> Demand:
-    return Demand(limits=(Limits(key="k", title="model row m at one", **most),), tokens=100)
+def only(rpm: int | None = None, tpm: int | None = None, max_parallel: int | None = None) -> Demand:
+    limits = Limits(key="k", title="model row m at one", rpm=rpm, tpm=tpm, max_parallel=max_parallel)
+    return Demand(limits=(limits,), tokens=100)
 
 
 async def let_in(store: Store, demand: Demand, *, wait: bool = False) -> Reservation:
@@ -250,10 +252,13 @@ class SilentStore:
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Reservation | Refusal:
         return await self.inner.reserve(demand, wait=wait)
 
-    async def settle(self, reservation: Reservation, tokens: int) -> None:
+    async def settle(self, reservation: Reservation, tokens: int, money: int = 0) -> None:
         await trio.sleep_forever()
 
     async def refund(self, reservation: Reservation) -> None:
+        await trio.sleep_forever()
+
+    async def conclude(self, closings: Sequence[Closing], row: Row) -> None:
         await trio.sleep_forever()
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
+
+if TYPE_CHECKING:  # no start needs to load them
+    from openai_gateway.routing.limits import Left, Limits
 
 Json = Any
 """A JSON value that is somebody else's and passes untouched."""
@@ -26,6 +29,8 @@ class Call:
     again. `tenant` is who asks:
     only a call that has one may be answered from the cache, and only with what the same tenant got. `cache` None: where
     the temperature is 0; True and False are the caller's own word.
+    `limits` are the caller's own, beside those of the model rows; `models` the globs of the names that it may use, of
+    fallbacks too (None: all). `id` is the request's, for the ledger.
     """
 
     endpoint: str = "chat/completions"
@@ -38,6 +43,9 @@ class Call:
     idempotency_key: str | None = None
     tenant: str | None = None
     cache: bool | None = None
+    limits: Limits | None = None
+    models: tuple[str, ...] | None = None
+    id: str = ""
 
     @classmethod
     def chat(cls, *, model: str, messages: Sequence[Mapping[str, Json]], **parameters: Json) -> Self:
@@ -84,6 +92,8 @@ class Served:
 
     `usage` is that of the answer, `cost` (US dollars) that of the whole call: attempts that broke off and were thrown
     away are paid for too. `continued`: another target went on with an answer that was cut. `cached`: nobody was asked.
+    `left`: how the caller's own limits stood when the call was let in. `overhead`: seconds of `elapsed` in which no
+    upstream was waited for.
     """
 
     model: str
@@ -98,6 +108,8 @@ class Served:
     cost: float | None = None
     continued: bool = False
     cached: bool = False
+    left: tuple[Left, ...] = ()
+    overhead: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -35,13 +35,18 @@ class Measure(enum.Enum):
     RPM = ("rpm", "request", "a minute")
     TPM = ("tpm", "token", "a minute")
     MAX_PARALLEL = ("max_parallel", "call", "at once")
+    BUDGET = ("budget", "nanodollar", "a period")
+
+
+Period = Literal["day", "month"]
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
     """What one thing may use; None is no limit. `key` tells it from all others, `title` names it to people.
 
-    What has been used is counted by `key` alone, so that a limit may change while calls are under way.
+    What has been used is counted by `key` alone, so that a limit may change while calls are under way. `budget` is in
+    nanodollars a `period`, which is a day or a month of UTC by the store's clock.
     """
 
     key: str
@@ -49,14 +54,22 @@ class Limits:
     rpm: int | None = None
     tpm: int | None = None
     max_parallel: int | None = None
+    budget: int | None = None
+    period: Period = "month"
 
 
 @attrs.frozen(kw_only=True)
 class Demand:
-    """One call: all the limits it falls under, each key once, and an upper bound of the tokens it may use."""
+    """One call: all the limits it falls under, each key once; upper bounds of the tokens and nanodollars it may use.
+
+    `is_more`: it belongs to a call that was let in already and needs more than it reserved, so it is no request of its
+    own (rpm) and takes no place (max_parallel).
+    """
 
     limits: tuple[Limits, ...] = attrs.field()
     tokens: int = 0
+    money: int = 0
+    is_more: bool = False
 
     @limits.validator
     def _each_key_once(self, _attribute: object, limits: tuple[Limits, ...]) -> None:
@@ -65,11 +78,42 @@ class Demand:
 
 
 @attrs.frozen(kw_only=True)
+class Left:
+    """What is left of a limit just after a call was let in by it; `seconds`, at least 0, until all of it is there."""
+
+    key: str
+    measure: Measure
+    most: int
+    left: int
+    seconds: int
+
+
+@attrs.frozen(kw_only=True)
 class Reservation:
-    """A call that was let in; its `id` is the store's, and is good for one settle or refund."""
+    """A call that was let in; its `id` is the store's, and is good for one settle or refund.
+
+    `left` says how the windows and budgets of its limits stand, for whoever asks; it takes no part in settling.
+    """
 
     id: str
     demand: Demand
+    left: tuple[Left, ...] = attrs.field(default=(), eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Closing:
+    """How one reservation of a call ends: with what it used, or, `used` None, as if it had not been."""
+
+    reservation: Reservation
+    used: Used | None
+
+
+@attrs.frozen(kw_only=True)
+class Used:
+    """What a call used: tokens, and nanodollars."""
+
+    tokens: int
+    money: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -29,8 +29,8 @@ from openai_gateway.routing.window import WINDOW, Window
 from tests.gateway.routing.samples import row
 
 
-def limits(key: str = "a", **most: int) -> Limits:
-    return Limits(key=key, title=f"model row {key}", **most)
+def limits(key: str = "a", rpm: int | None = None, tpm: int | None = None, max_parallel: int | None = None) -> Limits:
+    return Limits(key=key, title=f"model row {key}", rpm=rpm, tpm=tpm, max_parallel=max_parallel)
 
 
 def demand(*of: Limits, tokens: int = 0) -> Demand:

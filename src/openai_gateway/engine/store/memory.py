@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import trio
 
-from openai_gateway.routing.limits import Called, Demand, Limiter, Outcome, Reservation, Ticket
+from openai_gateway.routing.ledger import Row
+from openai_gateway.routing.limits import Called, Closing, Demand, Limiter, Outcome, Reservation, Ticket
 
 
 @attrs.define(eq=False)
@@ -23,11 +26,21 @@ class MemoryStore:
         outcome = self._limiter.stand_in_line(demand, trio.current_time())
         return await self._turn_of(outcome) if isinstance(outcome, Ticket) else outcome
 
-    async def settle(self, reservation: Reservation, tokens: int) -> None:
+    async def settle(self, reservation: Reservation, tokens: int, money: int = 0) -> None:
+        del money  # keys have budgets, and keys are kept where they outlive a process
         self._call(self._limiter.settle(reservation, tokens, trio.current_time()))
 
     async def refund(self, reservation: Reservation) -> None:
         self._call(self._limiter.refund(reservation, trio.current_time()))
+
+    async def conclude(self, closings: Sequence[Closing], row: Row) -> None:
+        """Nothing outlives this process: the row is not kept."""
+        del row
+        for closing in closings:
+            if closing.used is None:
+                await self.refund(closing.reservation)
+            else:
+                await self.settle(closing.reservation, closing.used.tokens, closing.used.money)
 
     async def _turn_of(self, ticket: Ticket) -> Outcome:
         called = self._called[ticket.id] = trio.Event()
