@@ -82,3 +82,24 @@ def undecrypted(stream: trio.SSLStream[trio.abc.Stream]) -> bool:
     """Whether bytes were read from the socket that TLS has not looked at: a record that came with the one before."""
     # trio has no public word for it, and its receive_some would wait for more. A test shows that this still tells.
     return bool(stream._incoming.pending or stream.pending())  # noqa: SLF001 - as above
+
+
+def server_context(certificate: str, key: str, client_ca: str | None = None) -> ssl.SSLContext:
+    """What a server shows, from PEM files; with `client_ca` it lets in who shows a certificate of these authorities.
+
+    Raises ConfigError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(ALPN)
+    try:
+        context.load_cert_chain(str(Path(certificate).expanduser()), str(Path(key).expanduser()), password="")
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(certificate, error) from None
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cafile=str(Path(client_ca).expanduser()))
+        except (OSError, ssl.SSLError) as error:
+            raise _unusable(client_ca, error) from None
+    return context

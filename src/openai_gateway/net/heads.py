@@ -1,0 +1,122 @@
+"""What a request's head may look like: as little as HTTP/1.1 needs, for what two readers read differently smuggles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# A value is one line of visible characters with blanks between them: no bare CR or LF, no NUL, no folded line, no blank
+# before the colon. RFC 9112 lets a server mend some of these; every proxy that did so has had its CVE for it.
+_VALUE: Final = rb"(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
+_HEAD: Final = re.compile(
+    rb"%b [!-~]+ HTTP/1\.[01]\r\n(?:%b:[ \t]*%b[ \t]*\r\n)*\r\n" % (_TOKEN, _TOKEN, _VALUE), re.DOTALL
+)
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_TARGET: Final = re.compile(r"(/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)(?:\?([A-Za-z0-9/._~!$&'()*+,;=:@%?-]*))?")
+_DOTS: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
+_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:2[eEfF]|5[cC]|7[fF]|[01][0-9A-Fa-f])")
+"""What is no escape, and escapes of what somebody on the way may decode into structure: `.`, `\\`, controls."""
+
+
+class PeerError(Exception):
+    """What the peer sent cannot be served; `status` says why in HTTP, `words` to a person. They quote nothing."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+
+
+@attrs.frozen
+class Headers:
+    """The fields of a head in their order, names in small letters, values as latin-1 reads them."""
+
+    raw: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
+
+    def get(self, name: str) -> str | None:
+        """The first field of that name."""
+        wanted = name.encode("latin-1")
+        return next((value.decode("latin-1") for field, value in self.raw if field == wanted), None)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        wanted = name.encode("latin-1")
+        return tuple(value.decode("latin-1") for field, value in self.raw if field == wanted)
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """The head of a request. `target` is as it was sent, `path` and `query` its two parts, nothing in them decoded.
+
+    `peer` is the client's address as the socket has it, `certificate` what `ssl.getpeercert` says of the one it showed.
+    """
+
+    method: str
+    target: str = attrs.field(repr=False)
+    path: str
+    query: str = attrs.field(repr=False)
+    headers: Headers
+    peer: str = ""
+    is_tls: bool = False
+    certificate: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+
+
+def refuse_unsound(head: bytes) -> None:
+    """Raises PeerError for a head that is not word for word what RFC 9112 writes. It ends with its empty line."""
+    if _HEAD.fullmatch(head) is None:
+        raise PeerError(400, "The head of the request is no sound HTTP/1.1.")
+
+
+def request_of(
+    *,
+    method: bytes,
+    target: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    version: bytes,
+    peer: str = "",
+    is_tls: bool = False,
+    certificate: Mapping[str, Any] | None = None,
+) -> Request:
+    """The request of a head that is sound line by line. Raises PeerError where its lines do not go together."""
+    fields = Headers(tuple(headers))
+    _refuse_two_lengths(fields)
+    _refuse_other_hosts(fields, version)
+    text = target.decode("ascii")
+    found = _TARGET.fullmatch(text)
+    if found is None or _DOTS.search(found[1]) or _ESCAPE.search(found[1]):
+        raise PeerError(400, "The target of the request is no plain path.")
+    return Request(
+        method=method.decode("ascii"),
+        target=text,
+        path=found[1],
+        query=found[2] or "",
+        headers=fields,
+        peer=peer,
+        is_tls=is_tls,
+        certificate=certificate,
+    )
+
+
+def _refuse_two_lengths(fields: Headers) -> None:
+    """RFC 9112, 6.3: whoever believes the other length reads the next request at another place."""
+    lengths, encodings = fields.all("content-length"), fields.all("transfer-encoding")
+    if len(lengths) + len(encodings) > 1:
+        raise PeerError(400, "The request says more than once how long its body is.")
+    if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
+        raise PeerError(400, "The Content-Length of the request is no number.")
+    if encodings and encodings[0].lower() != "chunked":
+        raise PeerError(501, "The only Transfer-Encoding that is understood is chunked.")
+
+
+def _refuse_other_hosts(fields: Headers, version: bytes) -> None:
+    hosts = fields.all("host")
+    if len(hosts) > 1 or (not hosts and version == b"1.1"):
+        raise PeerError(400, "The request must have one Host.")
+    if hosts and _HOST.fullmatch(hosts[0]) is None:
+        raise PeerError(400, "The Host of the request is none.")
