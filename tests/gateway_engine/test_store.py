@@ -258,7 +258,7 @@ class SilentStore:
     async def refund(self, reservation: Reservation) -> None:
         await trio.sleep_forever()
 
-    async def conclude(self, closings: Sequence[Closing], row: Row) -> None:
+    async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
         await trio.sleep_forever()
 
 

@@ -129,7 +129,7 @@ def keeps_something_of_each_call(patch: pytest.MonkeyPatch) -> None:
 
 def records_twice(patch: pytest.MonkeyPatch) -> None:
     def end(journey: Journey, *args: Any) -> None:
-        journey._ended = False
+        journey._account = None
         ended(journey, *args)
 
     ended = Journey.end

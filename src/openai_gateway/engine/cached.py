@@ -7,18 +7,22 @@ from collections.abc import Iterator
 import attrs
 import trio
 
+from openai_gateway.engine.journey import row_for
 from openai_gateway.engine.router import Router
+from openai_gateway.engine.store.tab import Tab
 from openai_gateway.engine.whole import call_whole
 from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.cache import Entry, cache_key, whole_entry
 from openai_gateway.routing.calls import Call, Chunk, Finished, Part, Reply, Served
+from openai_gateway.routing.globs import is_allowed
+from openai_gateway.routing.limits import Used
 from openai_gateway.wire.strict import loads
 
 
 async def call_or_recall(router: Router, call: Call) -> Reply:
     """The whole answer, asked for or kept. Raises GatewayError."""
     key = key_of(router, call, stream=False)
-    entry = recall(router, call, key)
+    entry = await recall(router, call, key)
     if entry is not None:
         (body,) = entry.pieces
         return Reply(status=200, body=body, json=loads(body), served=entry.served)
@@ -36,21 +40,29 @@ def parts_of(entry: Entry) -> Iterator[Part]:
 
 def key_of(router: Router, call: Call, *, stream: bool) -> bytes | None:
     """Where the answer of this call is kept; None where there is no cache, or it is not to be used for it."""
-    if router.cache is None or call.tenant is None:
+    if router.cache is None or call.tenant is None or not is_allowed(call.model, call.models):
         return None
     return cache_key(call, tenant=call.tenant, stream=stream, opted=call.cache)
 
 
-def recall(router: Router, call: Call, key: bytes | None) -> Entry | None:
-    """The kept answer, as one that cost nothing; it has its record, as every call has."""
+async def recall(router: Router, call: Call, key: bytes | None) -> Entry | None:
+    """The kept answer, as one that cost nothing; it has its record, as every call has.
+
+    To its caller's limits it is a request like others, without tokens. Raises GatewayError where they refuse it.
+    """
     if router.cache is None or key is None:
         return None
     entry = router.cache.get(key, trio.current_time())
     if entry is None:
         return None
-    router.record(
-        Account(endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=Outcome.ANSWERED, cached=True)
+    account = Account(
+        endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=Outcome.ANSWERED, cached=True
     )
+    tab = Tab(router.store, call.limits)
+    await tab.cover(Used(tokens=0))
+    tab.owes(0, 0)
+    router.record(account)
+    await tab.close(row_for(call, account, tab))
     return attrs.evolve(entry, served=_recalled(entry.served))
 
 

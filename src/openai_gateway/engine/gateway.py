@@ -16,6 +16,7 @@ from openai_gateway.engine.httpx_client import Transport
 from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.parts import Parts
 from openai_gateway.engine.router import Record, Router, forget
+from openai_gateway.engine.store import Store
 from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.upstream import Upstream, open_upstream
 from openai_gateway.errors import ConfigError, GatewayError, Kind
@@ -33,15 +34,18 @@ async def open_gateway(
     random: Callable[[], float] | None = None,
     redactor: Redactor | None = None,
     record: Record = forget,
+    store: Store | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway for these settings; its connections are closed at the end.
 
     `transport` stands in for every provider's network, `random` gives numbers in [0, 1) for weights and jitter. Give
     the `redactor` of your log: it learns every key before it is used, so that no line shows one that came later.
-    `record` gets the Account of each call once, at its end.
+    `record` gets the Account of each call once, at its end. `store` is where limits are kept, and a service's ledger;
+    without one they are this process's own. It stays its owner's to close.
     """
     async with open_upstream(transport) as upstream:
-        yield Gateway(settings, upstream, SystemRandom().random if random is None else random, redactor, record)
+        draws = SystemRandom().random if random is None else random
+        yield Gateway(settings, upstream, draws, redactor=redactor, record=record, store=store)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -61,8 +65,10 @@ class Gateway:
         settings: Settings,
         upstream: Upstream,
         random: Callable[[], float],
+        *,
         redactor: Redactor | None = None,
         record: Record = forget,
+        store: Store | None = None,
     ) -> None:
         # What outlives a reload is held here, and handed to each new Router in _snapshot_of(): what is in use of the
         # limits goes on counting, and a key that was replaced may still be quoted by a call in flight.
@@ -70,7 +76,7 @@ class Gateway:
         self._random = random
         self._redactor = Redactor() if redactor is None else redactor
         self._record = record
-        self._store = MemoryStore()
+        self._store: Store = MemoryStore() if store is None else store
         self._current = self._snapshot_of(settings)
         self._leaving: list[_Snapshot] = []
         """Snapshots that were replaced while calls ran on them."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -12,6 +14,7 @@ import trio
 from openai_gateway.engine.clocks import Broke
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.store.hold import Hold
+from openai_gateway.engine.store.tab import Tab
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.routing.accounts import Account, Outcome
@@ -37,10 +40,12 @@ from openai_gateway.routing.dialects.dialect import Dialect, UpstreamRequest
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.error_words import cut
 from openai_gateway.routing.estimate import estimated
-from openai_gateway.routing.limits import Demand, Measure, Refusal, Reservation, error_of, limits_of
+from openai_gateway.routing.ledger import Row, row_of
+from openai_gateway.routing.limits import Demand, Left, Measure, Refusal, Reservation, Used, error_of, limits_of
+from openai_gateway.routing.money import money_bound, money_of
 from openai_gateway.routing.plan import ModelRow, Target
 from openai_gateway.routing.prefill import continued
-from openai_gateway.routing.token_bound import token_bound
+from openai_gateway.routing.token_bound import output_bound, prompt_bound, token_bound
 from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
@@ -81,6 +86,49 @@ class Attempt:
                 await self.hold.aclose()
 
 
+@attrs.frozen(kw_only=True)
+class Underway:
+    """How far a call is: the target that was asked last, how many attempts there were, how the caller's limits stood
+    when it was let in, and the seconds so far in which no upstream was waited for."""
+
+    target: str
+    attempts: int
+    left: tuple[Left, ...]
+    overhead: float
+
+
+@attrs.frozen
+class _Charge:
+    """What one attempt costs the limits that it falls under, as far as is known before its answer tells."""
+
+    hold: Hold | None
+    tab: Tab
+    step: Try
+    call: Call
+    bound: Used
+
+    def prompt(self) -> None:
+        """The upstream has read the prompt; what it wrote is not known."""
+        if self.hold is not None or self.tab.has_limits:
+            usage = estimated(self.call, 0)
+            self._used(usage.input, money_of(usage, self.step.target.row.price))
+
+    def all(self) -> None:
+        """It was sent, and nobody will hear what became of it."""
+        if self.hold is not None:
+            self.hold.sent()
+        self.tab.owes(self.bound.tokens, self.bound.money)
+
+    def nothing(self) -> None:
+        """It was refused."""
+        self._used(0, 0)
+
+    def _used(self, tokens: int, money: int) -> None:
+        if self.hold is not None:
+            self.hold.used(tokens)
+        self.tab.owes(tokens, money)
+
+
 @attrs.define(kw_only=True)
 class Journey:
     """One call. `end` is told exactly once how it ended."""
@@ -89,28 +137,34 @@ class Journey:
     call: Call
     state: State
     began: float
+    tab: Tab
     first_byte: float | None = None
+    waited: float = 0.0
+    """Seconds in which an upstream was waited for."""
     warnings: tuple[str, ...] = ()
     """What the request that was sent last leaves out."""
     _asked: list[str] = attrs.field(factory=list, init=False)
     _spent: Usage | None = attrs.field(default=None, init=False)
     _cost: float | None = attrs.field(default=None, init=False)
     _is_probe: bool = attrs.field(default=False, init=False)
-    _ended: bool = attrs.field(default=False, init=False)
+    _account: Account | None = attrs.field(default=None, init=False)
 
     @classmethod
-    def start(cls, router: Router, call: Call, *, stream: bool) -> Journey:
+    async def start(cls, router: Router, call: Call, *, stream: bool) -> Journey:
         """The call before its first step. Raises GatewayError where no row serves its model."""
         began = trio.current_time()
+        tab = Tab(router.store, call.limits)
         try:
             state = router.begin(call, stream=stream)
         except GatewayError as error:
             outcome = Outcome.FAILED
-            router.record(
-                Account(endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=outcome, error=error)
+            account = Account(
+                endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=outcome, error=error
             )
+            router.record(account)
+            await tab.close_quietly(row_for(call, account, tab))
             raise
-        return cls(router=router, call=call, state=state, began=began)
+        return cls(router=router, call=call, state=state, began=began, tab=tab)
 
     @property
     def spent(self) -> Usage | None:
@@ -153,19 +207,33 @@ class Journey:
             call = _asked(self.call, step)
             request = _encoded(dialect, call, step)
             demand = _demand(step.target.row, call)
+            bound = _bound(call, step.target.row)
         except GatewayError as error:  # this kind has no words for what the call asks, nor its row a bound; another may
             return Failure(cause=Cause.NOT_POSSIBLE, error=error)
         self.warnings = request.warnings
+        if bound is None:
+            return Failure(cause=Cause.NOT_POSSIBLE, error=_boundless(step.target))
+        await self._cover(bound)
         hold = None if demand is None else await self._reserve(step, demand)
         if isinstance(hold, Failure):
             return hold
         opened: Attempt | Failure | None = None
         try:
-            opened = await self._send(step, request, dialect, hold, prompt=estimated(call, 0).input if hold else 0)
+            opened = await self._send(step, request, dialect, _Charge(hold, self.tab, step, call, bound))
         finally:
             if hold is not None and not isinstance(opened, Attempt):
                 await hold.aclose()
         return opened
+
+    async def _cover(self, bound: Used) -> None:
+        """What the caller's own limits do not allow ends the call: no other target would change that."""
+        try:
+            await self.tab.cover(bound)
+        except GatewayError as error:
+            refused = attrs.evolve(error, attempts=len(self._asked))
+        else:
+            return
+        raise refused
 
     async def _reserve(self, step: Try, demand: Demand) -> Hold | Failure:
         """A hold on the limits of the target's row."""
@@ -181,45 +249,53 @@ class Journey:
             case Reservation():
                 return Hold(self.router.store, outcome)
 
-    async def _send(
-        self, step: Try, request: UpstreamRequest, dialect: Dialect, hold: Hold | None, *, prompt: int
-    ) -> Attempt | Failure:
+    async def _send(self, step: Try, request: UpstreamRequest, dialect: Dialect, charge: _Charge) -> Attempt | Failure:
         target = step.target
         clocks = self.router.clocks(target, self.state.deadline)
         self._asked.append(target.name)
         self._is_probe = self.router.health.began(target.name, trio.current_time())
         try:
-            exchange = await self.router.upstream.open(
-                target.provider, request, clocks, respond=dialect.respond, may_repeat=self.call.may_repeat
-            )
+            with self.waiting():
+                exchange = await self.router.upstream.open(
+                    target.provider, request, clocks, respond=dialect.respond, may_repeat=self.call.may_repeat
+                )
         except Broke as broke:
-            if hold is not None and clocks.sent and RULES[broke.cause].in_doubt:
-                hold.used(prompt)
+            if clocks.sent and RULES[broke.cause].in_doubt:
+                charge.prompt()
             return self.router.failed(target, broke)
         except BaseException:  # Cancelled, and in a group where the client had a nursery open
-            if hold is not None and clocks.sent:
-                hold.sent()
+            if clocks.sent:
+                charge.all()
             raise
         if 200 <= exchange.status < 300:
-            if hold is not None:
-                hold.used(prompt)  # until more is known, which for an answer without usage is never
-            return Attempt(step=step, answer=exchange, hold=hold)
+            charge.prompt()  # until more is known, which for an answer without usage is never
+            return Attempt(step=step, answer=exchange, hold=charge.hold)
         try:
             failure = await self.router.refusal(target, exchange)
         finally:
-            if hold is not None:
-                hold.used(0)
+            charge.nothing()
             await exchange.aclose()
         if failure.cause is Cause.CREDENTIALS and await self.router.renewed(target.provider, self.state.deadline):
             return attrs.evolve(failure, renewed=True)
         return failure
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around what waits for the upstream."""
+        since = trio.current_time()
+        try:
+            yield
+        finally:
+            self.waited += trio.current_time() - since
 
     async def whole(self, attempt: Attempt) -> tuple[bytes, Mapping[str, Json]] | Failure:
         """The whole answer, in OpenAI's shape, and the same read."""
         target, exchange = attempt.step.target, attempt.answer
         exchange.content_came()
         try:
-            body = dialect_of(target.provider.kind).answer(await exchange.read_all())
+            with self.waiting():
+                raw = await exchange.read_all()
+            body = dialect_of(target.provider.kind).answer(raw)
             json = loads(body)
         except Broke as broke:
             return self.router.failed(target, broke)
@@ -244,7 +320,9 @@ class Journey:
             return None
         attempt.usage = usage
         self._spent = usage if self._spent is None else self._spent + usage
-        dollars = cost(usage, attempt.step.target.row.price)
+        price = attempt.step.target.row.price
+        self.tab.owes(usage.input + usage.output, money_of(usage, price))
+        dollars = cost(usage, price)
         if dollars is not None:
             self._cost = dollars + (self._cost or 0.0)
         return usage
@@ -270,29 +348,56 @@ class Journey:
             elapsed=trio.current_time() - self.began,
             cost=self._cost,
             continued=bool(attempt.step.continues),
+            left=self.tab.left,
+            overhead=self._overhead(),
         )
 
     def end(self, outcome: Outcome, error: GatewayError | None = None) -> None:
         """The call is over: its record is made. Told again, it does nothing, so that every way out may tell it."""
-        if self._ended:
+        if self._account is not None:
             return
-        self._ended = True
         if outcome is Outcome.LEFT:
             self._leave_probe()
-        self.router.record(
-            Account(
-                endpoint=self.call.endpoint,
-                model=self.call.model,
-                tenant=self.call.tenant,
-                outcome=outcome,
-                asked=tuple(self._asked),
-                usage=self._spent,
-                cost=self._cost,
-                error=error,
-                first_byte=None if self.first_byte is None else self.first_byte - self.began,
-                elapsed=trio.current_time() - self.began,
-            )
+        self._account = Account(
+            endpoint=self.call.endpoint,
+            model=self.call.model,
+            tenant=self.call.tenant,
+            outcome=outcome,
+            asked=tuple(self._asked),
+            usage=self._spent,
+            cost=self._cost,
+            error=error,
+            first_byte=None if self.first_byte is None else self.first_byte - self.began,
+            elapsed=trio.current_time() - self.began,
         )
+        self.router.record(self._account)
+
+    async def close(self) -> None:
+        """Settle what an answered call owes and write its row, before anybody has all of the answer.
+
+        Raises GatewayError where that cannot be done.
+        """
+        await self.tab.close(self._row())
+
+    async def aclose(self) -> None:
+        """The same for a call that ended otherwise. Told again, or after `close`, it does nothing."""
+        await self.tab.close_quietly(self._row())
+
+    def _row(self) -> Row | None:
+        return None if self._account is None else row_for(self.call, self._account, self.tab)
+
+    @property
+    def underway(self) -> Underway:
+        """How far the call is."""
+        return Underway(
+            target=self._asked[-1] if self._asked else "",
+            attempts=len(self._asked),
+            left=self.tab.left,
+            overhead=self._overhead(),
+        )
+
+    def _overhead(self) -> float:
+        return max(0.0, trio.current_time() - self.began - self.waited)
 
     def _leave_probe(self, cause: Cause = Cause.TOTAL_CLOCK) -> None:
         """A probe that we gave up ourselves told nothing."""
@@ -315,6 +420,36 @@ def _dialect(target: Target) -> Dialect:
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The upstream's own id of a request: what its support asks for."""
     return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+
+
+def row_for(call: Call, account: Account, tab: Tab) -> Row | None:
+    """The call's row; None for one that has no id, which nobody keeps a ledger of."""
+    if not call.id:
+        return None
+    return row_of(account, id=call.id, at=round(time.time() * 1000), money=tab.total.money)
+
+
+def _bound(call: Call, row: ModelRow) -> Used | None:
+    """The most that an attempt uses of its caller's limits; None where a budget asks for a bound, and there is none.
+
+    Raises GatewayError as `token_bound`.
+    """
+    limits = call.limits
+    if limits is None:
+        return Used(tokens=0)
+    tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
+    if limits.budget is None:
+        return Used(tokens=tokens)
+    output = output_bound(call, row.max_output_tokens)
+    if row.price is None or output is None:
+        return None
+    return Used(tokens=tokens, money=money_bound(prompt_bound(call), output, row.price))
+
+
+def _boundless(target: Target) -> GatewayError:
+    message = f"This key has a budget, and nothing says what a call of {target.row.name} may cost at most."
+    hint = "Give max_tokens in the request; the operator can set max_output_tokens and a price for the model."
+    return GatewayError(kind=Kind.INVALID_REQUEST, message=message, hint=hint)
 
 
 def _asked(call: Call, step: Try) -> Call:

@@ -10,7 +10,7 @@ import trio
 
 from openai_gateway.engine.cached import keep, key_of, parts_of, recall
 from openai_gateway.engine.clocks import Broke
-from openai_gateway.engine.journey import Attempt, Facts, Journey, request_id_of
+from openai_gateway.engine.journey import Attempt, Facts, Journey, Underway, request_id_of
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.upstream import Exchange
 from openai_gateway.engine.whole import facts_of
@@ -49,6 +49,13 @@ class Parts:
     def __aiter__(self) -> Self:
         return self
 
+    @property
+    def underway(self) -> Underway:
+        """How far the call is; for one that the cache answered, nobody was asked."""
+        if self._journey is None:
+            return Underway(target="", attempts=0, left=(), overhead=0.0)
+        return self._journey.underway
+
     async def __anext__(self) -> Part:
         """The next part. Raises GatewayError where the call failed; after that, and after Finished, the end."""
         while not self._ready:
@@ -60,6 +67,7 @@ class Parts:
                 self._over = True
                 if self._journey is not None:
                     self._journey.end(Outcome.FAILED, error)
+                    await self._journey.aclose()
                 raise
             except BaseException:  # Cancelled, and in a group where the client had a nursery open
                 self._leave()
@@ -70,8 +78,14 @@ class Parts:
         """Close what is open; no more is asked. After Finished the connection gets the moment it needs for reuse."""
         self._leave()
         current, self._open = self._open, None
-        if current is None:
-            return
+        try:
+            if current is not None:
+                await self._close(current)
+        finally:
+            if self._journey is not None:
+                await self._journey.aclose()
+
+    async def _close(self, current: _Open) -> None:
         try:
             if self._finished:
                 await current.attempt.answer.drain()
@@ -91,18 +105,18 @@ class Parts:
 
     async def _advance(self) -> None:
         if self._journey is None:
-            if self._recalled():
+            if await self._recalled():
                 return
-            self._journey = Journey.start(self._router, self._call, stream=True)
+            self._journey = await Journey.start(self._router, self._call, stream=True)
         if self._open is None:
             await self._attempt(self._journey)
         else:
             await self._read(self._journey, self._open)
 
-    def _recalled(self) -> bool:
+    async def _recalled(self) -> bool:
         """Whether the cache has all of the stream; where it could have, what comes is recorded for the next time."""
         self._key = key_of(self._router, self._call, stream=True)
-        entry = recall(self._router, self._call, self._key)
+        entry = await recall(self._router, self._call, self._key)
         if entry is not None:
             self._ready.extend(parts_of(entry))
             self._over = True
@@ -147,7 +161,8 @@ class Parts:
     async def _read(self, journey: Journey, current: _Open) -> None:
         reading = current.reading
         try:
-            data = await current.attempt.answer.read()
+            with journey.waiting():
+                data = await current.attempt.answer.read()
         except Broke as broke:
             if not reading.is_whole:
                 await self._give_up(journey, current, reading.broke(broke.cause, broke.detail))
@@ -158,7 +173,7 @@ class Parts:
         if reading.failure is not None:
             await self._give_up(journey, current, reading.failure)
         elif reading.done:
-            self._finish(journey, current, current.facts())
+            await self._finish(journey, current, current.facts())
 
     async def _reframe(self, journey: Journey, current: _Open) -> None:
         """A whole answer in the place of a stream, taken apart into chunks."""
@@ -169,7 +184,7 @@ class Parts:
             return
         _, json = answer
         self._pass_on(current.reading.reframed(json))
-        self._finish(journey, current, facts_of(json, current.attempt.answer, first_byte))
+        await self._finish(journey, current, facts_of(json, current.attempt.answer, first_byte))
 
     async def _give_up(self, journey: Journey, current: _Open, failure: Failure) -> None:
         """This attempt is over; the parts that are ready still go out before anything follows from it."""
@@ -179,8 +194,11 @@ class Parts:
         current.charge(journey)
         await current.attempt.aclose()
 
-    def _finish(self, journey: Journey, current: _Open, facts: Facts) -> None:
+    async def _finish(self, journey: Journey, current: _Open, facts: Facts) -> None:
+        """The call is settled and has its row before its last part is handed out: so nobody has all of an answer that
+        is not accounted for."""
         served = journey.served(current.attempt, facts)
+        await journey.close()
         self._ready.append(Finished(served=served))
         self._over = self._finished = True
         # An answer with a hole in it, or one that two models wrote, is good enough for now, and not for a repeat.

@@ -75,7 +75,7 @@ class Router:
             retries=self.settings.retries,
             total=self.settings.timeouts.total,
             now=now,
-            context=context_fallbacks(targets, table, self.health, now, self.random),
+            context=context_fallbacks(targets, table, self.health, now, self.random, models=call.models),
             rejected=self._rejected,
             repaired=self._repaired,
             stream=stream,

@@ -18,13 +18,14 @@ from openai_gateway.routing.calls import Call, Json, Reply
 
 async def call_whole(router: Router, call: Call) -> Reply:
     """The answer in one piece. Raises GatewayError."""
-    journey = Journey.start(router, call, stream=False)
+    journey = await Journey.start(router, call, stream=False)
     failure: Failure | None = None
     try:
         while True:
             step = await journey.next_try(failure)
             outcome = await _attempt_whole(journey, step)
             if isinstance(outcome, Reply):
+                await journey.close()
                 return outcome
             failure = outcome
     except GatewayError as error:
@@ -32,6 +33,7 @@ async def call_whole(router: Router, call: Call) -> Reply:
         raise
     finally:
         journey.end(Outcome.LEFT)
+        await journey.aclose()
 
 
 async def _attempt_whole(journey: Journey, step: Try) -> Reply | Failure:

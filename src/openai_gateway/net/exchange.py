@@ -113,7 +113,7 @@ class Exchange:
         return PeerError(413, f"The body is larger than {most:,} bytes.")
 
     async def receive(self) -> bytes:
-        """Some of the body, b"" at its end. Raises PeerError: 400 for what is no body, 408 for what comes too slowly."""
+        """Some of the body, b"" at its end. Raises PeerError: 400 for what is none, 408 for what comes too slowly."""
         while True:
             event = self._next_event()
             if isinstance(event, h11.Data):

@@ -10,6 +10,7 @@ import attrs
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
+from openai_gateway.routing.globs import is_allowed
 from openai_gateway.secret import Secret
 
 if TYPE_CHECKING:  # values of theirs are made later, if at all; a start is to load none of them
@@ -130,26 +131,38 @@ def plan(call: Call, table: RouteTable, health: Health, now: float, random: Call
     wildcard never stands in for an exact row that fails: that is what fallbacks are for). Lower `order` first; the same
     order shares by weight, as `random` (numbers in [0, 1)) falls. Then the rows' fallbacks and theirs, depth first.
     Targets that `health` does not allow at `now` go to the end. Raises GatewayError: CONFIGURATION where the table is
-    empty, MODEL_NOT_FOUND.
+    empty, PERMISSION where the caller may not use the model, MODEL_NOT_FOUND.
     """
     if not table.rows:
         raise GatewayError(kind=Kind.CONFIGURATION, message=table.missing or "No model is configured.")
+    if not is_allowed(call.model, call.models):  # before it is looked for: what is served is no business of theirs
+        raise _not_allowed(call.model)
     if not _rows_of(call.model, table):
-        raise _unknown_model(call.model, table)
-    return _healthy_first(_with_fallbacks(call.model, table, random, set()), health, now)
+        raise _unknown_model(call.model, table, call.models)
+    return _healthy_first(_with_fallbacks(call, table, random), health, now)
 
 
 def context_fallbacks(
-    targets: Iterable[Target], table: RouteTable, health: Health, now: float, random: Callable[[], float]
+    targets: Iterable[Target],
+    table: RouteTable,
+    health: Health,
+    now: float,
+    random: Callable[[], float],
+    *,
+    models: tuple[str, ...] | None = None,
 ) -> Mapping[str, tuple[Target, ...]]:
-    """Where a prompt too long for a target goes, by that target's name; also for the targets found on the way."""
+    """Where a prompt too long for a target goes, by that target's name; also for the targets found on the way.
+
+    `models` are the globs of those that the caller may use.
+    """
     larger: dict[str, tuple[Target, ...]] = {}
     waiting = list(targets)
     while waiting:
         target = waiting.pop()
         if target.name in larger or not target.row.context_fallbacks:
             continue
-        found = (other for name in target.row.context_fallbacks for other in _group(name, table, random))
+        names = (name for name in target.row.context_fallbacks if is_allowed(name, models))
+        found = (other for name in names for other in _group(name, table, random))
         larger[target.name] = _healthy_first((other for other in found if other.name != target.name), health, now)
         waiting += larger[target.name]
     return larger
@@ -184,14 +197,20 @@ def _shuffled(rows: Sequence[ModelRow], random: Callable[[], float]) -> Iterator
         yield left.pop(next((index for index, up_to in sums if mark < up_to), 0))
 
 
-def _with_fallbacks(name: str, table: RouteTable, random: Callable[[], float], seen: set[str]) -> Iterator[Target]:
-    seen.add(name)
-    group = tuple(_group(name, table, random))
-    yield from group
-    for target in group:
-        for fallback in target.row.fallbacks:
-            if fallback not in seen:
-                yield from _with_fallbacks(fallback, table, random, seen)
+def _with_fallbacks(call: Call, table: RouteTable, random: Callable[[], float]) -> Iterator[Target]:
+    """Those of the call's model, then those of each fallback that its caller may use."""
+    seen: set[str] = set()
+
+    def group_and_fallbacks(name: str) -> Iterator[Target]:
+        seen.add(name)
+        group = tuple(_group(name, table, random))
+        yield from group
+        for target in group:
+            for fallback in target.row.fallbacks:
+                if fallback not in seen and is_allowed(fallback, call.models):
+                    yield from group_and_fallbacks(fallback)
+
+    return group_and_fallbacks(call.model)
 
 
 def _healthy_first(targets: Iterable[Target], health: Health, now: float) -> tuple[Target, ...]:
@@ -201,10 +220,19 @@ def _healthy_first(targets: Iterable[Target], health: Health, now: float) -> tup
     return tuple(sorted(once.values(), key=lambda target: not health.allows(target.name, now)))
 
 
-def _unknown_model(name: str, table: RouteTable) -> GatewayError:
+def _not_allowed(name: str) -> GatewayError:
+    return GatewayError(
+        kind=Kind.PERMISSION,
+        message=f"This key may not use the model {name!r}.",
+        hint="Ask for one of those that the list of models names.",
+        param="model",
+    )
+
+
+def _unknown_model(name: str, table: RouteTable, models: tuple[str, ...] | None) -> GatewayError:
     from openai_gateway.wire.nearest import did_you_mean  # noqa: PLC0415 - difflib is not for the path of a start
 
-    served = list(dict.fromkeys(row.name for row in table.rows))
+    served = list(dict.fromkeys(row.name for row in table.rows if is_allowed(row.name, models)))
     return GatewayError(
         kind=Kind.MODEL_NOT_FOUND,
         message=f"The model {name!r} is not served here.",

@@ -33,6 +33,12 @@ def token_bound(call: Call, max_output: int | None = None) -> int:
     return min(prompt_bound(call) + _output(call, max_output), _MOST)
 
 
+def output_bound(call: Call, max_output: int | None = None) -> int | None:
+    """An upper bound of the tokens of all answers; None where neither the caller nor the row says one."""
+    is_said = call.endpoint in _WITHOUT_OUTPUT or max_output is not None or _largest(call.body, _CAPS) is not None
+    return min(_output(call, max_output), _MOST) if is_said else None
+
+
 def prompt_bound(call: Call) -> int:
     """The prompt is at most its bytes in UTF-8, as a token stands for one byte at least; an image has an allowance.
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Final, Literal
 
 import attrs
@@ -38,7 +35,7 @@ class VirtualKey:
     """One key. `id` may be shown, `digest` is the SHA-256 of the key itself, in hexadecimal.
 
     `created`, `expires` and `revoked` are seconds of Unix time, None for never. `models` and `endpoints` are globs
-    (`*` for any characters); None allows all. An admin's key also opens the admin routes. `budget` is in nanodollars
+    (routing/globs.py); None allows all. An admin's key also opens the admin routes. `budget` is in nanodollars
     a `period`, days and months of UTC.
     """
 
@@ -79,17 +76,6 @@ class VirtualKey:
             raise _dead(f"The key {self.id} was revoked.")
         if self.expires is not None and now >= self.expires:
             raise _dead(f"The key {self.id} has expired.")
-
-
-def is_allowed(name: str, globs: Iterable[str] | None) -> bool:
-    """Whether one of the globs is the whole of `name`; None allows all. Large and small letters differ."""
-    return globs is None or any(_pattern(glob).fullmatch(name) is not None for glob in globs)
-
-
-@functools.lru_cache(maxsize=4096)
-def _pattern(glob: str) -> re.Pattern[str]:
-    # Only `*` means something: the brackets and question marks of fnmatch stand in no model's name on purpose.
-    return re.compile(fnmatch.translate(re.sub(r"([\[?])", r"[\1]", glob)))
 
 
 def _dead(message: str) -> GatewayError:

@@ -42,7 +42,7 @@ class Store(Protocol):
         """The call never reached its upstream: nothing is charged."""
         ...
 
-    async def conclude(self, closings: Sequence[Closing], row: Row) -> None:
+    async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
         """The end of a call: close its reservations and write its row of the ledger, all or nothing, for good.
 
         When it returns, the row outlives this process. A store without a ledger closes the reservations.

@@ -33,7 +33,7 @@ class MemoryStore:
     async def refund(self, reservation: Reservation) -> None:
         self._call(self._limiter.refund(reservation, trio.current_time()))
 
-    async def conclude(self, closings: Sequence[Closing], row: Row) -> None:
+    async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
         """Nothing outlives this process: the row is not kept."""
         del row
         for closing in closings:
