@@ -157,14 +157,14 @@ class Journey:
         try:
             state = router.begin(call, stream=stream)
         except GatewayError as error:
-            outcome = Outcome.FAILED
-            account = Account(
-                endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=outcome, error=error
-            )
-            router.record(account)
-            await tab.close_quietly(row_for(call, account, tab))
-            raise
-        return cls(router=router, call=call, state=state, began=began, tab=tab)
+            refused = error
+        else:
+            return cls(router=router, call=call, state=state, began=began, tab=tab)
+        outcome = Outcome.FAILED
+        account = Account(endpoint=call.endpoint, model=call.model, tenant=call.tenant, outcome=outcome, error=refused)
+        router.record(account)
+        await tab.close_quietly(row_for(call, account, tab))
+        raise refused
 
     @property
     def spent(self) -> Usage | None:

@@ -235,7 +235,8 @@ class Conversation:
                     while await self._one(around):
                         pass
                 finally:
-                    await self._farewell()
+                    with trio.CancelScope(shield=True, deadline=trio.current_time() + self.bounds.linger_seconds):
+                        await self._farewell()
                 nursery.cancel_scope.cancel()
         finally:
             await trio.aclose_forcefully(self._stream)
@@ -386,11 +387,10 @@ class Conversation:
         self.incoming.discard()
         if self._is_cut or self.incoming.gone.is_set():
             return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self.bounds.linger_seconds):
-            transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-            if isinstance(transport, trio.abc.HalfCloseableStream):
-                try:
-                    await transport.send_eof()
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    return
-            await self.incoming.gone.wait()
+        transport = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        if isinstance(transport, trio.abc.HalfCloseableStream):
+            try:
+                await transport.send_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+        await self.incoming.gone.wait()

@@ -47,8 +47,10 @@ class HttpServer:
         task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Until it is cancelled; the connections are then ended, each within the bound of lingering."""
-        # trio waits a moment where there are no descriptors left, and goes on; it says so in its own log.
-        await trio.serve_listeners(self.serve_connection, list(listeners), task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            # trio waits a moment where there are no descriptors left, and goes on; it says so in its own log.
+            await nursery.start(trio.serve_listeners, self.serve_connection, list(listeners))
+            task_status.started()
 
     async def serve_connection(self, stream: trio.abc.Stream) -> None:
         """One connection, to its end."""

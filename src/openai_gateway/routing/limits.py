@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -212,7 +212,7 @@ class Limiter:
         """Let the call in, or say which limit it meets."""
         self._sweep(now)
         refusals = self._refusals(demand, now)
-        return max(refusals, key=_how_long) if refusals else self._let_in(self._next_id(), demand, now)
+        return hardest(refusals) if refusals else self._let_in(self._next_id(), demand, now)
 
     def stand_in_line(self, demand: Demand, now: float) -> Outcome | Ticket:
         """As `reserve`; where nothing but a place is missing the call waits for its turn."""
@@ -286,7 +286,7 @@ class Limiter:
             return None
         for line in lines:
             del line[ticket.id]
-        return max(refusals, key=_how_long) if refusals else self._let_in(ticket.id, ticket.demand, now)
+        return hardest(refusals) if refusals else self._let_in(ticket.id, ticket.demand, now)
 
     def _lines(self, ticket: Ticket) -> list[OrderedDict[str, Ticket]]:
         limited = (limits for limits in ticket.demand.limits if limits.max_parallel is not None)
@@ -313,6 +313,11 @@ def _is_worth_waiting(outcome: Outcome) -> bool:
     return isinstance(outcome, Refusal) and outcome.measure is Measure.MAX_PARALLEL and outcome.seconds is not None
 
 
+def hardest(refusals: Sequence[Refusal]) -> Refusal:
+    """The one that a refused call hears of: what never lets it pass, else what lasts longest."""
+    return max(refusals, key=_how_long)
+
+
 def _how_long(refusal: Refusal) -> tuple[bool, bool, int]:
     """The order of refusals: places, then windows by their time, then what can never pass."""
     return refusal.seconds is None, refusal.measure is not Measure.MAX_PARALLEL, refusal.seconds or 0
@@ -334,6 +339,8 @@ def limits_of(row: ModelRow) -> Limits | None:
 def error_of(refusal: Refusal) -> GatewayError:
     """The error of a refused call: it names the limit, and the seconds to wait where waiting helps."""
     measure, limits = refusal.measure, refusal.limits
+    if measure is Measure.BUDGET:
+        return _budget_error(refusal)
     nouns = measure.noun if refusal.most == 1 else f"{measure.noun}s"
     limit = f"The limit of {refusal.most:,} {nouns} {measure.per} ({measure.key}) of the {limits.title}"
     if refusal.seconds is None:
@@ -342,6 +349,24 @@ def error_of(refusal: Refusal) -> GatewayError:
     if measure is Measure.MAX_PARALLEL:
         return _rate_limited(f"{limit} is reached; a place is free when one ends.", refusal.seconds)
     return _rate_limited(f"{limit} is reached; it frees up in {refusal.seconds} s.", refusal.seconds)
+
+
+def _budget_error(refusal: Refusal) -> GatewayError:
+    limits = refusal.limits
+    budget = f"The budget of {_dollars(refusal.most)} a {limits.period} of the {limits.title}"
+    if refusal.seconds is None:
+        message = f"{budget} can never pay for this call, which may cost up to {_dollars(refusal.asked)}."
+        hint = "Ask for less (a lower max_tokens, a shorter prompt), or have the budget raised."
+    else:
+        message = f"{budget} is spent, or kept for calls that are in work; it begins anew in {refusal.seconds:,} s."
+        hint = "Have the budget raised, or wait."
+    return GatewayError(kind=Kind.QUOTA, message=message, hint=hint, retry_after=refusal.seconds, is_own=True)
+
+
+def _dollars(money: int) -> str:
+    """To the cent, and of less as much as says anything."""
+    dollars = money / 10**9
+    return f"${dollars:,.2f}" if dollars >= 0.01 or not money else f"${dollars:.2g}"
 
 
 def _rate_limited(message: str, seconds: int | None = None, hint: str = "") -> GatewayError:

@@ -11,7 +11,7 @@ from openai_gateway.routing.ledger import Row, Sum
 from openai_gateway.routing.limits import Closing, Demand, Limits, Refusal, Reservation
 from openai_gateway.routing.virtual_keys import VirtualKey
 
-__all__ = ["By", "Owned", "Records", "Store"]
+__all__ = ["By", "Owned", "Records", "ServiceStore", "Store"]
 
 By = Literal["day", "model", "key"]
 
@@ -111,3 +111,7 @@ class Records(Protocol):
         What budgets have spent is kept apart, and not forgotten with them.
         """
         ...
+
+
+class ServiceStore(Store, Records, Protocol):
+    """What a service needs: both in one."""

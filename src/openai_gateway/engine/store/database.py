@@ -1,0 +1,146 @@
+"""One SQLite file in a thread of its own, which does all that waits for it in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+import trio
+
+from openai_gateway.engine.store.schema import set_up
+from openai_gateway.errors import GatewayError, Kind
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_BUSY: Final = 5.0  # seconds that another process may hold the file; its transactions take milliseconds
+_MOST: Final = 512  # pieces of work in one transaction
+
+
+@attrs.define(eq=False)
+class _Job(Generic[T]):
+    work: Work[T]
+    done: trio.Event = attrs.field(factory=trio.Event)
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Database:
+    """Work is done in the order in which it comes, as much at once as is waiting: so many calls share a commit.
+
+    A transaction is on disk for whoever outlives this process as soon as it is committed; with `synchronous = NORMAL` a
+    machine that loses its power may lose the last moments, never the file.
+    """
+
+    def __init__(self, path: str, *, reads: bool = False) -> None:
+        """`reads`: nothing is written, so that nobody is held up by it."""
+        self._path = path
+        self._reads = reads
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._token = trio.lowlevel.current_trio_token()
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def aclose(self) -> None:
+        """What was asked for is done first."""
+        self._jobs.put(None)
+        await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
+
+    async def do(self, work: Work[T], *, undo: Callable[[T], Work[None]] | None = None) -> T:
+        """The result of `work`, for good. Whoever is cancelled while waiting has what `undo` makes of the result done.
+
+        Raises GatewayError where the file cannot be read or written.
+        """
+        job = _Job(work)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._jobs.put(job)
+        try:
+            await job.done.wait()
+        except trio.Cancelled:
+            if undo is not None:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _BUSY):
+                    await job.done.wait()
+                    if job.error is None:
+                        self._jobs.put(_Job(undo(job.result)))
+            raise
+        if job.error is not None:
+            raise _unusable(job.error)
+        result: T = job.result
+        return result
+
+    def _run(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            jobs = [first]
+            is_over = False
+            with contextlib.suppress(queue.Empty):
+                while len(jobs) < _MOST and not is_over:
+                    job = self._jobs.get_nowait()
+                    if job is None:
+                        is_over = True
+                    else:
+                        jobs.append(job)
+            self._do_all(jobs)
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(_tell, jobs)
+            if is_over:
+                break
+        if self._connection is not None:
+            self._connection.close()
+
+    def _do_all(self, jobs: Sequence[_Job[Any]]) -> None:
+        """All in one transaction; where that fails each in one of its own, so that only what is at fault fails."""
+        try:
+            with self._transaction() as connection:
+                for job in jobs:
+                    job.result = job.work(connection)
+        except (sqlite3.Error, OSError) as error:
+            if len(jobs) == 1:
+                jobs[0].error = error
+            else:
+                for job in jobs:
+                    self._do_all([job])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection = self._connection or self._opened()
+        try:
+            connection.execute("BEGIN" if self._reads else "BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            self._connection = None  # whatever is wrong with it, the next one may be better
+            connection.close()  # which rolls back
+            raise
+
+    def _opened(self) -> sqlite3.Connection:
+        path = Path(self._path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+        try:
+            set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _tell(jobs: Sequence[_Job[Any]]) -> None:
+    for job in jobs:
+        job.done.set()
+
+
+def _unusable(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.Error | OSError):
+        message = f"The gateway's store cannot be used: {error}."
+        return GatewayError(kind=Kind.STORE, message=message, retry_after=1)
+    return error

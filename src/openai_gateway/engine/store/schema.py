@@ -1,0 +1,71 @@
+"""The tables of the SQLite store, and how a file of an older version becomes one of this."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+_APPLICATION: Final = 0x6F677731  # "ogw1", so that `file` and we tell it from any other SQLite file
+
+_TABLES: Final = """
+CREATE TABLE clock (boot TEXT NOT NULL);
+CREATE TABLE leases (process TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE windows (
+    key TEXT, measure INTEGER, used INTEGER NOT NULL, entries INTEGER NOT NULL, PRIMARY KEY (key, measure)
+) WITHOUT ROWID;
+CREATE TABLE charges (
+    key TEXT, measure INTEGER, began INTEGER, until INTEGER NOT NULL, amount INTEGER NOT NULL,
+    PRIMARY KEY (key, measure, began)
+) WITHOUT ROWID;
+CREATE TABLE places (key TEXT PRIMARY KEY, running INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE budgets (
+    key TEXT, period TEXT, reserved INTEGER NOT NULL, spent INTEGER NOT NULL, PRIMARY KEY (key, period)
+) WITHOUT ROWID;
+CREATE TABLE reservations (id TEXT PRIMARY KEY, process TEXT NOT NULL, held TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX reservations_of ON reservations (process);
+CREATE TABLE charged (
+    id TEXT, key TEXT, period TEXT NOT NULL, money INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (id, key)
+) WITHOUT ROWID;
+CREATE TABLE ledger (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, at INTEGER NOT NULL, key TEXT NOT NULL, endpoint TEXT NOT NULL,
+    model TEXT NOT NULL, target TEXT NOT NULL, status INTEGER NOT NULL, error TEXT NOT NULL, attempts INTEGER NOT NULL,
+    input INTEGER NOT NULL, output INTEGER NOT NULL, cached_input INTEGER NOT NULL, reasoning INTEGER NOT NULL,
+    estimated INTEGER NOT NULL, cached INTEGER NOT NULL, money INTEGER NOT NULL, elapsed INTEGER NOT NULL,
+    first_byte INTEGER
+);
+CREATE INDEX ledger_at ON ledger (at);
+CREATE TABLE sums (
+    day TEXT, model TEXT, key TEXT, calls INTEGER NOT NULL, failed INTEGER NOT NULL, input INTEGER NOT NULL,
+    output INTEGER NOT NULL, cached_input INTEGER NOT NULL, reasoning INTEGER NOT NULL, money INTEGER NOT NULL,
+    PRIMARY KEY (day, model, key)
+) WITHOUT ROWID;
+CREATE TABLE keys (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL UNIQUE, content TEXT NOT NULL
+);
+CREATE TABLE owned (
+    kind TEXT, id TEXT, key TEXT NOT NULL, provider TEXT NOT NULL, made INTEGER NOT NULL, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+"""
+
+_STEPS: Final = (_TABLES,)
+"""What makes each version of the one before it; the file says its own in `user_version`."""
+
+
+def set_up(connection: sqlite3.Connection) -> None:
+    """Make an opened file ready. Raises sqlite3.Error, also for a file of another program or of a later version."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if (version and application != _APPLICATION) or (application and application != _APPLICATION):
+        raise sqlite3.DatabaseError("the file belongs to another program")
+    if version > len(_STEPS):
+        raise sqlite3.DatabaseError("the file was written by a later version of openai-gateway")
+    for step in _STEPS[version:]:
+        for statement in filter(str.strip, step.split(";")):
+            connection.execute(statement)
+    if version < len(_STEPS):
+        connection.execute(f"PRAGMA user_version = {len(_STEPS)}")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+    connection.execute("COMMIT")

@@ -1,0 +1,286 @@
+"""The store that is one SQLite file: shared by the processes of a machine, and there again after a restart."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from openai_gateway.engine.store import By, Owned
+from openai_gateway.engine.store.database import Database
+from openai_gateway.engine.store.sql_limits import Moment, charge_the_dead, refund, reserve, settle, spent
+from openai_gateway.errors import GatewayError
+from openai_gateway.routing.ledger import Row, Sum
+from openai_gateway.routing.limits import Closing, Demand, Limits, Measure, Outcome, Refusal, Reservation
+from openai_gateway.routing.virtual_keys import VirtualKey
+
+LEASE: Final = 15_000  # milliseconds after which a process that says nothing is taken for dead
+_RENEW: Final = 5.0  # seconds
+_CLOSES_IN: Final = 10.0  # seconds that the last work may take
+_LOOKS: Final = 0.05  # seconds between two looks of one who waits for a place, which another process may free
+_PRUNED: Final = 5_000  # rows in one transaction, so that no call waits long behind it
+
+_ROW: Final = tuple(field.name for field in attrs.fields(Row))
+_INSERT: Final = f"INSERT INTO ledger ({', '.join(_ROW)}) VALUES ({', '.join('?' * len(_ROW))})"  # noqa: S608 - our own names
+_SELECT: Final = f"SELECT {', '.join(_ROW)} FROM ledger WHERE at >= ? AND at < ?"  # noqa: S608 - the same
+_SUMMED: Final = ("calls", "failed", "input", "output", "cached_input", "reasoning", "money")
+_MORE: Final = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMMED)
+_NEW: Final = "date(? / 1000, 'unixepoch'), ?, ?, 1, ?, ?, ?, ?, ?, ?"
+_ADD: Final = f"INSERT INTO sums VALUES ({_NEW}) ON CONFLICT DO UPDATE SET {_MORE}"  # noqa: S608 - the same
+_SUM: Final[Mapping[By, str]] = {
+    by: f"SELECT {by}, {', '.join(f'sum({name})' for name in _SUMMED)} FROM sums"  # noqa: S608 - the same
+    " WHERE day >= date(? / 1000, 'unixepoch') AND day <= date((? - 1) / 1000, 'unixepoch') AND (? IS NULL OR key = ?)"
+    f" GROUP BY {by} ORDER BY {by}"
+    for by in ("day", "model", "key")
+}
+
+
+def _boot() -> str:
+    """Tells this run of the machine from all others: its clock begins anew with each."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # no Linux: then the clock is taken for one that goes on, which costs at most a minute's windows
+        return ""
+
+
+def _now() -> Moment:
+    """A clock that no setting of the time moves, and that goes on while the machine sleeps, where there is one."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return Moment(now=time.clock_gettime_ns(clock) // 1_000_000, wall=time.time_ns() // 1_000_000)
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: str, *, clock: Callable[[], Moment] = _now, boot: Callable[[], str] = _boot
+) -> AsyncIterator[SqliteStore]:
+    """The store of this file, which is made if it is not there. Raises GatewayError where it cannot be used."""
+    writer, reader = Database(path), Database(path, reads=True)
+    writer.start()
+    reader.start()
+    store = SqliteStore(writer, reader, clock)
+    try:
+        await store.begin(boot())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.keep_alive)
+            try:
+                yield store
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSES_IN):
+            await store.end()
+            await reader.aclose()
+            await writer.aclose()
+
+
+class SqliteStore:
+    """Made by `open_sqlite`."""
+
+    def __init__(self, writer: Database, reader: Database, clock: Callable[[], Moment]) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._process = secrets.token_hex(8)
+        self._count = 0
+        self._lines: dict[str, trio.StrictFIFOLock] = {}
+
+    async def begin(self, boot: str) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            known = connection.execute("SELECT boot FROM clock").fetchone()
+            if known is None or known[0] != boot:
+                for table in ("clock", "windows", "charges", "leases"):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                connection.execute("INSERT INTO clock VALUES (?)", (boot,))
+            self._renew(connection)
+
+        await self._writer.do(work)
+
+    async def end(self) -> None:
+        """Whoever leaves in peace has settled all; what it has not is charged by whoever comes next."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE leases SET until = 0 WHERE process = ?", (self._process,))
+
+        try:
+            await self._writer.do(work)
+        except GatewayError:  # then the lease runs out by itself
+            return
+
+    async def keep_alive(self) -> None:
+        """Say that this process lives, and charge those that do not."""
+        while True:
+            await trio.sleep(_RENEW)
+            try:
+                await self._writer.do(self._renew)
+            except GatewayError:
+                continue  # each call that needs the store says so; the next turn may find it back
+
+    def _renew(self, connection: sqlite3.Connection) -> None:
+        moment = self._clock()
+        connection.execute(
+            "INSERT INTO leases VALUES (?, ?) ON CONFLICT DO UPDATE SET until = excluded.until",
+            (self._process, moment.now + LEASE),
+        )
+        charge_the_dead(connection, moment)
+
+    async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
+        limited = [limits.key for limits in demand.limits if limits.max_parallel is not None]
+        if not wait or not limited:
+            return await self._reserve(demand)
+        line = self._lines.setdefault(limited[0], trio.StrictFIFOLock())
+        async with line:  # one of this process looks at a time, first come first
+            while _lacks_a_place(outcome := await self._reserve(demand)):  # noqa: ASYNC110 - others tell nobody
+                await trio.sleep(_LOOKS)
+        return outcome
+
+    async def _reserve(self, demand: Demand) -> Outcome:
+        self._count += 1
+        id_ = f"{self._process}-{self._count}"
+
+        def work(connection: sqlite3.Connection) -> Outcome:
+            return reserve(connection, demand, id=id_, process=self._process, moment=self._clock())
+
+        def undo(_: Outcome) -> Callable[[sqlite3.Connection], None]:
+            return lambda connection: refund(connection, id_, self._clock())
+
+        return await self._writer.do(work, undo=undo)
+
+    async def settle(self, reservation: Reservation, tokens: int, money: int = 0) -> None:
+        await self._writer.do(lambda connection: settle(connection, reservation.id, tokens, money, self._clock()))
+
+    async def refund(self, reservation: Reservation) -> None:
+        await self._writer.do(lambda connection: refund(connection, reservation.id, self._clock()))
+
+    async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            moment = self._clock()
+            for closing in closings:
+                if closing.used is None:
+                    refund(connection, closing.reservation.id, moment)
+                else:
+                    settle(connection, closing.reservation.id, closing.used.tokens, closing.used.money, moment)
+            if row is not None:
+                _write(connection, attrs.evolve(row, at=moment.wall))
+
+        await self._writer.do(work)
+
+    async def check(self) -> None:
+        await self._writer.do(lambda connection: _execute(connection, "SELECT 1", ()))
+
+    async def key_of(self, digest: str) -> VirtualKey | None:
+        def work(connection: sqlite3.Connection) -> VirtualKey | None:
+            found = connection.execute("SELECT content FROM keys WHERE digest = ?", (digest,)).fetchone()
+            return None if found is None else _key(found[0])
+
+        return await self._reader.do(work)
+
+    async def keys(self) -> tuple[VirtualKey, ...]:
+        def work(connection: sqlite3.Connection) -> tuple[VirtualKey, ...]:
+            return tuple(_key(content) for (content,) in connection.execute("SELECT content FROM keys ORDER BY number"))
+
+        return await self._reader.do(work)
+
+    async def put_key(self, key: VirtualKey) -> None:
+        content = json.dumps(attrs.asdict(key))
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO keys (id, digest, content) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, content = excluded.content",
+                (key.id, key.digest, content),
+            )
+
+        await self._writer.do(work)
+
+    async def spent(self, limits: Sequence[Limits]) -> Mapping[str, int]:
+        moment = self._clock()
+        return await self._reader.do(lambda connection: {one.key: spent(connection, one, moment) for one in limits})
+
+    async def rows(self, *, since: int, until: int, limit: int, key: str | None = None) -> tuple[Row, ...]:
+        chosen = f"{_SELECT} AND (? IS NULL OR key = ?) ORDER BY number DESC LIMIT ?"
+
+        def work(connection: sqlite3.Connection) -> tuple[Row, ...]:
+            return tuple(_row(values) for values in connection.execute(chosen, (since, until, key, key, limit)))
+
+        return await self._reader.do(work)
+
+    async def sums(self, by: By, *, since: int, until: int, key: str | None = None) -> tuple[Sum, ...]:
+        names = ("name", *_SUMMED)
+
+        def work(connection: sqlite3.Connection) -> tuple[Sum, ...]:
+            found = connection.execute(_SUM[by], (since, until, key, key))
+            return tuple(Sum(**dict(zip(names, values, strict=True))) for values in found)
+
+        return await self._reader.do(work)
+
+    async def own(self, owned: Owned) -> None:
+        values = (owned.kind, owned.id, owned.key, owned.provider, owned.made)
+        sql = "INSERT INTO owned VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        await self._writer.do(lambda connection: _execute(connection, sql, values))
+
+    async def owner_of(self, kind: str, id: str) -> Owned | None:  # noqa: A002 - the field's name
+        sql = "SELECT kind, id, key, provider, made FROM owned WHERE kind = ? AND id = ?"
+        found = await self._reader.do(lambda connection: connection.execute(sql, (kind, id)).fetchone())
+        return None if found is None else _owned(found)
+
+    async def owned(self, kind: str, key: str | None) -> tuple[Owned, ...]:
+        sql = (
+            "SELECT kind, id, key, provider, made FROM owned WHERE kind = ? AND (? IS NULL OR key = ?)"
+            " ORDER BY made DESC, id"
+        )
+        found = await self._reader.do(lambda connection: connection.execute(sql, (kind, key, key)).fetchall())
+        return tuple(map(_owned, found))
+
+    async def disown(self, kind: str, id: str) -> None:  # noqa: A002 - the field's name
+        sql = "DELETE FROM owned WHERE kind = ? AND id = ?"
+        await self._writer.do(lambda connection: _execute(connection, sql, (kind, id)))
+
+    async def prune(self, *, before: int, most: int) -> int:
+        sql = (
+            "DELETE FROM ledger WHERE number IN (SELECT number FROM ledger WHERE at < ?"
+            " OR number <= (SELECT max(number) FROM ledger) - ? ORDER BY number LIMIT ?)"
+        )
+        values, total = (before, most, _PRUNED), 0
+        while gone := await self._writer.do(lambda connection: connection.execute(sql, values).rowcount):
+            total += gone
+        return total
+
+
+def _lacks_a_place(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refusal) and outcome.measure is Measure.MAX_PARALLEL and outcome.seconds is not None
+
+
+def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> None:
+    connection.execute(sql, values)
+
+
+def _write(connection: sqlite3.Connection, row: Row) -> None:
+    connection.execute(_INSERT, attrs.astuple(row))
+    failed = row.status >= 400 and row.status != 499
+    connection.execute(
+        _ADD, (row.at, row.model, row.key, failed, row.input, row.output, row.cached_input, row.reasoning, row.money)
+    )
+
+
+def _row(values: Sequence[Any]) -> Row:
+    found = dict(zip(_ROW, values, strict=True))
+    return Row(**{**found, "estimated": bool(found["estimated"]), "cached": bool(found["cached"])})
+
+
+def _key(content: str) -> VirtualKey:
+    found = json.loads(content)
+    globs = {name: None if found[name] is None else tuple(found[name]) for name in ("models", "endpoints")}
+    return VirtualKey(**{**found, **globs})
+
+
+def _owned(values: Sequence[Any]) -> Owned:
+    kind, id_, key, provider, made = values
+    return Owned(kind=kind, id=id_, key=key, provider=provider, made=made)
