@@ -12,6 +12,7 @@ import typer
 
 import openai_gateway
 from openai_gateway import config
+from openai_gateway.administration import keys_app, usage
 from openai_gateway.config.file import key_sources
 from openai_gateway.config.shown import document
 from openai_gateway.config.writing import toml
@@ -34,6 +35,8 @@ app: Final = typer.Typer(
 )
 _config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_config, name="config")
+app.add_typer(keys_app, name="keys")
+app.command("usage")(usage)
 
 _File = Annotated[
     str | None, typer.Argument(help="The TOML file; without it, what the environment makes.", show_default=False)
@@ -57,6 +60,47 @@ def _root(
     ] = False,
 ) -> None:
     del version  # its callback has answered
+
+
+@app.command("serve")
+def serve(
+    *,
+    config_file: Annotated[
+        str | None, typer.Option("--config", help="The TOML file; without it, what the environment makes.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; 0 for any.  [default: 4000]", min=0, max=65535)] = None,
+    data: Annotated[str | None, typer.Option(help="The directory of the store and the audit log.")] = None,
+    tls_certificate: Annotated[str | None, typer.Option(help="A PEM file: serve https with it.")] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Its key, a PEM file.")] = None,
+    client_ca: Annotated[
+        str | None, typer.Option(help="A PEM file: let in only clients with a certificate of these authorities.")
+    ] = None,
+    grace: Annotated[
+        float | None, typer.Option(help="Seconds that calls may still take at the end.  [default: 30]", min=0)
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask for no key. Only on an address of this machine alone.")
+    ] = False,
+) -> None:
+    """Serve OpenAI's API over HTTP to whoever has one of this gateway's keys (`openai-gateway keys create`).
+
+    SIGTERM drains and ends it, SIGHUP reloads the configuration.
+    """
+    from openai_gateway.serving import serve_until_stopped  # noqa: PLC0415 - the engine, for this command alone
+
+    flags = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+        "client_ca": client_ca,
+        "grace": grace,
+    }
+    environ = os.environ  # noqa: TID251 - a composition root: here it comes in
+    service = config.load_service(environ, config_path=config_file, flags=flags, no_auth=no_auth)
+    serve_until_stopped(lambda: _load(config_file), service, log_level=config.log_level(environ))
 
 
 @_config.command("check")

@@ -6,7 +6,7 @@ The environment comes in as a mapping, so that only a composition root touches t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -19,7 +19,20 @@ from openai_gateway.routing.plan import ModelRow, Provider, RouteTable
 from openai_gateway.routing.settings import Breaking, Cache, Retries, Settings, Timeouts
 from openai_gateway.secret import Secret
 
-__all__ = ["Overrides", "Settings", "embedded", "key_directory", "load", "log_level", "read_secret", "remote"]
+if TYPE_CHECKING:
+    from openai_gateway.routing.service_settings import ServiceSettings
+
+__all__ = [
+    "Overrides",
+    "Settings",
+    "embedded",
+    "key_directory",
+    "load",
+    "load_service",
+    "log_level",
+    "read_secret",
+    "remote",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +69,24 @@ def load(environ: Mapping[str, str], *, config_path: str | None = None, override
         files=content.files,
         warnings=[*content.warnings, *_warnings_about(content.providers.values(), already=content.warnings)],
     )
+
+
+def load_service(
+    environ: Mapping[str, str],
+    *,
+    config_path: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    no_auth: bool = False,
+) -> ServiceSettings:
+    """What `serve` is told beside the route table; `flags` are by the names of `[serve]`. Raises ConfigError."""
+    from openai_gateway.config.service import service_settings  # noqa: PLC0415 - for a service alone
+
+    said: Mapping[str, Any] = {}
+    if config_path is not None:
+        from openai_gateway.config.file import read_file  # noqa: PLC0415 - as above
+
+        said = read_file(config_path, environ).serve
+    return service_settings(environ, said, flags or {}, no_auth=no_auth)
 
 
 def embedded(

@@ -16,6 +16,7 @@ from openai_gateway.config import environment
 from openai_gateway.config.addresses import anthropic_url, azure_url, base_url, checked_api_version, checked_proxy
 from openai_gateway.config.key_sources import Credential, read_key_source
 from openai_gateway.config.providers import ANTHROPIC_URL, OPENAI_URL, environment_proxy, provider_secrets
+from openai_gateway.config.service import read_serve
 from openai_gateway.config.sources import files_of_content, files_of_environment, marks
 from openai_gateway.config.toml import Document, Table, lines_of
 from openai_gateway.errors import ConfigError
@@ -29,7 +30,7 @@ from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
-_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers", "cache")
+_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers", "cache", "serve")
 _TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
 _BREAKERS: Final = {"rate": (0.01, 1.0), "window": (1.0, 3600.0), "rest": (0.1, 3600.0)}
 _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
@@ -66,6 +67,7 @@ class FileContent:
     retries: dict[str, int] = attrs.field(factory=dict)
     breakers: Breaking = attrs.field(factory=Breaking)
     cache: Cache = attrs.field(factory=Cache)
+    serve: dict[str, Any] = attrs.field(factory=dict)
     secrets: list[Secret] = attrs.field(factory=list)
     files: dict[str, str | None] = attrs.field(factory=dict)
     warnings: list[str] = attrs.field(factory=list)
@@ -166,6 +168,7 @@ class _Reader:
         self._retries()
         self._breakers()
         self._cache()
+        self.result.serve = read_serve(self.top.table("serve"))
         return self.result
 
     def _providers(self) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 
 import trio
 
+from openai_gateway.engine.journey import Underway
 from openai_gateway.engine.parts import Parts
 from openai_gateway.errors import GatewayError
 from openai_gateway.routing.accounts import Beat
@@ -21,9 +22,15 @@ class Beats:
     ahead at most, so that a slow reader still slows the upstream.
     """
 
-    def __init__(self, parts: trio.MemoryReceiveChannel[Part | GatewayError], every: float) -> None:
+    def __init__(self, parts: trio.MemoryReceiveChannel[Part | GatewayError], every: float, of: Parts) -> None:
         self._parts = parts
         self._every = every
+        self._of = of
+
+    @property
+    def underway(self) -> Underway:
+        """How far the call is."""
+        return self._of.underway
 
     def __aiter__(self) -> Self:
         return self
@@ -51,7 +58,7 @@ async def with_beats(parts: Parts, every: float) -> AsyncIterator[Beats]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_pump, parts, ahead)
         try:
-            yield Beats(behind, every)
+            yield Beats(behind, every, parts)
         except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, where no nursery wraps it
             broke = error
         nursery.cancel_scope.cancel()

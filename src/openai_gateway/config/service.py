@@ -1,0 +1,117 @@
+"""What `openai-gateway serve` is told: flags, the environment, the `[serve]` table of the file, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from openai_gateway.config import environment
+from openai_gateway.config.toml import Table
+from openai_gateway.errors import ConfigError
+from openai_gateway.routing.service_settings import ServiceSettings, Tls
+
+_MEGABYTE: Final = 2**20
+_GIGABYTE: Final = 2**30
+_TLS: Final = ("tls_certificate", "tls_key", "client_ca")
+
+
+def _text(table: Table, key: str) -> str | None:
+    return table.text(key)
+
+
+def _flag(table: Table, key: str) -> bool | None:
+    return table.flag(key) if key in table.content else None
+
+
+def _texts(table: Table, key: str) -> tuple[str, ...] | None:
+    return table.texts(key) if key in table.content else None
+
+
+def _integer(least: int, most: int) -> Callable[[Table, str], int | None]:
+    return lambda table, key: table.integer(key, least=least, most=most)
+
+
+def _failure(table: Table, key: str) -> str | None:
+    value = table.text(key)
+    if value not in {None, "refuse", "allow"}:
+        raise table.fault(key, f'{key} in {table.title} must be "refuse" or "allow".')
+    return value
+
+
+_KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
+    "host": _text,
+    "port": _integer(0, 65535),
+    "tls_certificate": _text,
+    "tls_key": _text,
+    "client_ca": _text,
+    "workers": _integer(1, 64),
+    "data": _text,
+    "store": _text,
+    "on_store_failure": _failure,
+    "dashboard": _flag,
+    "repair": _flag,
+    "origins": _texts,
+    "hosts": _texts,
+    "files_provider": _text,
+    "grace": lambda table, key: table.number(key, most=3600),
+    "max_connections": _integer(1, 1_000_000),
+    "max_body_bytes": _integer(1024, _GIGABYTE),
+    "max_upload_bytes": _integer(_MEGABYTE, 64 * _GIGABYTE),
+    "retention_days": _integer(1, 36_500),
+    "retention_rows": _integer(1000, 10**12),
+}
+"""Each key of `[serve]`, and how it is read."""
+
+SERVE_KEYS: Final = tuple(_KEYS)
+
+
+def read_serve(table: Table | None) -> dict[str, Any]:
+    """What the table says, by its keys. Raises ConfigError."""
+    if table is None:
+        return {}
+    table.only(_KEYS)
+    said = {key: read(table, key) for key, read in _KEYS.items()}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def service_settings(
+    environ: Mapping[str, str], said: Mapping[str, Any], flags: Mapping[str, Any], *, no_auth: bool = False
+) -> ServiceSettings:
+    """The settings of a service. `said` is the file's, `flags` win where they are not None. Raises ConfigError."""
+    merged = {**said, **_environment(environ), **{key: value for key, value in flags.items() if value is not None}}
+    tls = _tls({key: merged.pop(key, None) for key in _TLS})
+    data = str(Path(merged.pop("data", None) or data_directory(environ)).expanduser())
+    return ServiceSettings(
+        **merged,
+        data=data,
+        tls=tls,
+        no_auth=no_auth,
+        metrics_token=environment.read_secret(environ, "GATEWAY_METRICS_TOKEN"),
+        store_password=environment.read_secret(environ, "GATEWAY_STORE_PASSWORD"),
+    )
+
+
+def data_directory(environ: Mapping[str, str]) -> str:
+    """Where a service keeps its store and its audit log, where nobody says otherwise (XDG Base Directory)."""
+    said = environment.text(environ, "XDG_STATE_HOME")
+    if said is not None and Path(said).is_absolute():
+        return str(Path(said, "openai-gateway"))
+    home = environment.text(environ, "HOME")
+    if home is None:
+        raise ConfigError("There is no home directory to keep the store in: say where with --data.")
+    return str(Path(home, ".local/state/openai-gateway"))
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found = {"data": environment.text(environ, "GATEWAY_DATA"), "store": environment.text(environ, "GATEWAY_STORE")}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _tls(files: Mapping[str, str | None]) -> Tls | None:
+    certificate, key, client_ca = (files[name] for name in _TLS)
+    if certificate is not None and key is not None:
+        return Tls(certificate=certificate, key=key, client_ca=client_ca)
+    if certificate is not None or key is not None or client_ca is not None:
+        raise ConfigError("TLS needs both a certificate and its key: tls_certificate and tls_key.")
+    return None

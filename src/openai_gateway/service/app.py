@@ -1,0 +1,191 @@
+"""The service: each request through the door, to its row of the table, and back with an answer or an error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import trio
+
+from openai_gateway.engine.gateway import Gateway
+from openai_gateway.engine.store import ServiceStore
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.net.listener import Exchange, Request
+from openai_gateway.routing.calls import Model
+from openai_gateway.routing.globs import is_allowed
+from openai_gateway.routing.service_settings import ServiceSettings
+from openai_gateway.routing.virtual_keys import VirtualKey
+from openai_gateway.secret import Redactor
+from openai_gateway.service.asking import call_of, json_object, refuse_other_types, refuse_query, request_id
+from openai_gateway.service.guard import ANYBODY, Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
+from openai_gateway.service.openapi import description
+from openai_gateway.service.replies import JSON, Fields, error_reply, json_body, served_fields
+from openai_gateway.service.routes import Does, Match, NoMatch, Who, match
+from openai_gateway.service.streaming import relay
+
+Refused = Callable[[GatewayError, Request, str], None]
+"""Hears of each request that was refused, with the id of its key ("" for none); it must not raise."""
+
+_READY_FOR: Final = 1.0  # seconds that an answer of the store about itself is good for
+_AT_WORK: Final = frozenset({Does.LIVENESS, Does.READINESS, Does.METRICS})
+"""What is answered while the service drains."""
+
+
+def _unheard(error: GatewayError, request: Request, key: str) -> None:
+    del error, request, key
+
+
+class Service:
+    """Serves the exchanges of a listener. `draining` may be set at any time: from then on no work is taken."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        store: ServiceStore,
+        settings: ServiceSettings,
+        redactor: Redactor,
+        *,
+        refused: Refused = _unheard,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.draining = False
+        self._gateway = gateway
+        self._store = store
+        self._settings = settings
+        self._redactor = redactor
+        self._refused = refused
+        self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
+        self._guard = Guard(store, no_auth=settings.no_auth, wall=wall)
+        self._checked = -_READY_FOR
+        self._does: Mapping[Does, Callable[[_Visit], Awaitable[None]]] = {
+            Does.GENERATE: self._generate,
+            Does.LIST_MODELS: self._list_models,
+            Does.SHOW_MODEL: self._show_model,
+            Does.LIVENESS: self._liveness,
+            Does.READINESS: self._readiness,
+            Does.OPENAPI: self._openapi,
+        }
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        visit = _Visit(exchange)
+        try:
+            await self._serve(visit)
+        except GatewayError as error:
+            self._refused(error, exchange.request, visit.key.id)
+            if exchange.begun:
+                return  # the stream has said it; the connection is cut
+            status, headers, body = error_reply(error, self._redactor)
+            await exchange.answer(status, [*headers, *visit.fields], body)
+
+    async def _serve(self, visit: _Visit) -> None:
+        request = visit.exchange.request
+        self._door.check(request)
+        found = match(request.method, request.path)
+        if isinstance(found, NoMatch):
+            await self._refuse_path(visit, found)
+        else:
+            await self._authorise(visit, found)
+            if self.draining and found.route.does not in _AT_WORK:
+                message = "The gateway is shutting down; ask again, and another one answers."
+                raise GatewayError(kind=Kind.SHUTTING_DOWN, message=message, retry_after=1)
+            visit.match = found
+            await self._does[found.route.does](visit)
+
+    async def _authorise(self, visit: _Visit, found: Match) -> None:
+        """By the row alone: what is not for everybody is for nobody without a word in its favour."""
+        request = visit.exchange.request
+        match found.route.who:
+            case Who.NOBODY:
+                return
+            case Who.METRICS:
+                refuse_metrics(request, self._settings.metrics_token)
+            case Who.KEY:
+                visit.key = await self._guard.key_of(request)
+                if found.route.endpoint:
+                    refuse_endpoint(visit.key, found.route.endpoint)
+            case Who.ADMIN:
+                visit.key = await self._guard.key_of(request)
+                refuse_no_admin(visit.key)
+
+    async def _refuse_path(self, visit: _Visit, found: NoMatch) -> None:
+        """Whoever has no key learns nothing of which paths there are."""
+        visit.key = await self._guard.key_of(visit.exchange.request)
+        if found.allowed:
+            visit.fields.append(("allow", ", ".join(found.allowed)))
+            message = f"This path takes {' and '.join(found.allowed)} only."
+            raise GatewayError(kind=Kind.INVALID_REQUEST, message=message, status=405, code="method_not_allowed")
+        raise GatewayError(
+            kind=Kind.MODEL_NOT_FOUND, message="There is no such path; /openapi.json names all.", code="not_found"
+        )
+
+    async def _generate(self, visit: _Visit) -> None:
+        request = visit.exchange.request
+        refuse_query(request)
+        refuse_other_types(request)
+        body = json_object(await visit.exchange.body(self._settings.max_body_bytes))
+        call = call_of(
+            request,
+            body,
+            endpoint=visit.match.route.endpoint,
+            key=visit.key,
+            id=visit.id,
+            repair=self._settings.repair,
+        )
+        if body.get("stream"):
+            await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor)
+            return
+        reply = await self._gateway.call(call)
+        headers = [JSON, *visit.fields, *served_fields(reply.served)]
+        await visit.exchange.answer(reply.status, headers, reply.body)
+
+    async def _list_models(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        models = [_shown(model) for model in await self._allowed_models(visit.key)]
+        await visit.answer_json({"object": "list", "data": models})
+
+    async def _show_model(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        wanted = visit.match.id
+        for model in await self._allowed_models(visit.key):
+            if model.id == wanted:
+                await visit.answer_json(_shown(model))
+                return
+        message = f"The model {wanted!r} is not served here, or not to this key."
+        raise GatewayError(kind=Kind.MODEL_NOT_FOUND, message=message, param="model")
+
+    async def _allowed_models(self, key: VirtualKey) -> list[Model]:
+        return [model for model in await self._gateway.models() if is_allowed(model.id, key.models)]
+
+    async def _liveness(self, visit: _Visit) -> None:
+        await visit.answer_json({"status": "ok"})
+
+    async def _readiness(self, visit: _Visit) -> None:
+        if self.draining:
+            raise GatewayError(kind=Kind.SHUTTING_DOWN, message="The gateway is shutting down.", retry_after=1)
+        if trio.current_time() - self._checked >= _READY_FOR:
+            await self._store.check()
+            self._checked = trio.current_time()
+        await visit.answer_json({"status": "ready"})
+
+    async def _openapi(self, visit: _Visit) -> None:
+        await visit.answer_json(description())
+
+
+class _Visit:
+    """One request on its way: whose it is, which row it matched, and what every answer to it says."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.id = request_id(exchange.request)
+        self.fields: Fields = [("x-request-id", self.id)]
+        self.key: VirtualKey = ANYBODY
+        self.match: Match
+
+    async def answer_json(self, value: object, status: int = 200) -> None:
+        await self.exchange.answer(status, [JSON, *self.fields], json_body(value))
+
+
+def _shown(model: Model) -> Mapping[str, object]:
+    return {**model.raw, "id": model.id, "object": "model", "created": model.created, "owned_by": model.owned_by}

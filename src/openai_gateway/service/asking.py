@@ -1,0 +1,109 @@
+"""From the bytes of a request to the call that it asks for."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.net.listener import Request
+from openai_gateway.routing.calls import Call, Json
+from openai_gateway.routing.virtual_keys import VirtualKey
+from openai_gateway.wire.strict import JsonError, loads
+
+STEERING: Final = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "api_version",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "base_url",
+        "custom_llm_provider",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "organization",
+    }
+)
+"""What clients and gateways of others read as another address or credential: nobody but the operator chooses those."""
+
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SWITCH: Final = {"true": True, "false": False}
+
+
+def request_id(request: Request) -> str:
+    """The caller's own id where it is sane, else a new one."""
+    given = request.headers.get("x-request-id") or ""
+    return given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+
+def refuse_other_types(request: Request) -> None:
+    """Raises GatewayError (415) for anything but JSON: a page of another origin may send forms and text unasked."""
+    given = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if given != "application/json":
+        raise _unsupported("The body must be JSON: send it with `Content-Type: application/json`.")
+    if (request.headers.get("content-encoding") or "identity").lower() != "identity":
+        raise _unsupported("The body may not be compressed.")
+
+
+def refuse_query(request: Request, allowed: frozenset[str] = frozenset()) -> None:
+    """Raises GatewayError for a parameter that the route does not have: it might be meant to steer, or hold a key."""
+    names = {part.partition("=")[0] for part in request.query.split("&") if part}
+    if names - allowed:
+        raise GatewayError(kind=Kind.INVALID_REQUEST, message="This path takes no such query parameters.")
+
+
+def json_object(body: bytes) -> Mapping[str, Json]:
+    """The body as a JSON object. Raises GatewayError."""
+    try:
+        value = loads(body)
+    except JsonError as error:
+        message = f"The body is no JSON: {error}."
+    else:
+        if isinstance(value, dict):
+            return value
+        message = "The body must be a JSON object."
+    raise GatewayError(kind=Kind.INVALID_REQUEST, message=message)
+
+
+def call_of(
+    request: Request,
+    body: Mapping[str, Json],
+    *,
+    endpoint: str,
+    key: VirtualKey,
+    id: str,  # noqa: A002 - the field's name
+    repair: bool,
+) -> Call:
+    """The call that the body asks for, on its key's account. Raises GatewayError."""
+    for name in sorted(STEERING & body.keys()):
+        raise _wrong(name, "may not stand in a request: the gateway alone chooses whom it asks, and with which key")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise _wrong("model", "must be the name of a model")
+    if not isinstance(body.get("stream", False), bool | None):
+        raise _wrong("stream", "must be true or false")
+    return Call(
+        endpoint=endpoint,
+        model=model,
+        body=body,
+        repair=repair,
+        traceparent=request.headers.get("traceparent"),
+        idempotency_key=request.headers.get("idempotency-key"),
+        tenant=key.id,
+        cache=_SWITCH.get((request.headers.get("x-gateway-cache") or "").lower()),
+        limits=key.limits,
+        models=key.models,
+        id=id,
+    )
+
+
+def _wrong(name: str, what: str) -> GatewayError:
+    return GatewayError(kind=Kind.INVALID_REQUEST, message=f"`{name}` {what}.", param=name)
+
+
+def _unsupported(message: str) -> GatewayError:
+    return GatewayError(kind=Kind.INVALID_REQUEST, message=message, status=415, code="unsupported_media_type")

@@ -1,0 +1,167 @@
+"""Who may come in: the Host and Origin of a request, and the key that it carries."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from openai_gateway.engine.store import Records
+from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.net.listener import Request
+from openai_gateway.routing.globs import is_allowed
+from openai_gateway.routing.virtual_keys import VirtualKey, digest_of, looks_like_a_key
+from openai_gateway.secret import Secret
+
+FRESH: Final = 1.0
+"""Seconds that a key is known without being looked up: so long a revoked one may still work."""
+
+_REMEMBERED: Final = 4096
+_BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+_OTHER_HEADERS: Final = ("api-key", "x-api-key")  # Azure's client, and Anthropic's
+_LOOPBACK_NAMES: Final = frozenset({"localhost"})
+
+ANYBODY: Final = VirtualKey(id="", digest="", name="", role="user")
+"""Who asks where no key is asked for (--no-auth)."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is a name or an address of this machine alone."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in _LOOPBACK_NAMES
+
+
+@attrs.frozen(kw_only=True)
+class Door:
+    """Host and Origin: a page of another origin reaches a server on this machine through the visitor's own browser.
+
+    `hosts` are the names that a Host may have; empty for any. `origins` are those whose pages may call.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    only_loopback: bool = False
+
+    @classmethod
+    def of(cls, *, bound: str, hosts: Collection[str], origins: Collection[str]) -> Door:
+        """Of a server that is bound to an address: on loopback only the names of loopback are its own."""
+        return cls(
+            hosts=frozenset(host.lower() for host in hosts),
+            origins=frozenset(origin.lower() for origin in origins),
+            only_loopback=is_loopback(bound),
+        )
+
+    def check(self, request: Request) -> None:
+        """Raises GatewayError (403)."""
+        name = urlsplit(f"//{request.headers.get('host') or ''}").hostname or ""
+        is_ours = is_loopback(name) if self.only_loopback else not self.hosts
+        if not is_ours and name.lower() not in self.hosts:
+            raise _forbidden("The Host of the request is none of this server's.", "host_not_allowed")
+        for origin in request.headers.all("origin"):
+            if origin.lower() not in self.origins:
+                raise _forbidden("Pages of this origin may not call this server.", "origin_not_allowed")
+
+
+class Guard:
+    """Knows keys: looked up by their digest, and remembered for a moment."""
+
+    def __init__(self, records: Records, *, no_auth: bool = False, wall: Callable[[], float] = time.time) -> None:
+        self._records = records
+        self._no_auth = no_auth
+        self._wall = wall
+        self._known: OrderedDict[str, tuple[float, VirtualKey]] = OrderedDict()
+
+    async def key_of(self, request: Request) -> VirtualKey:
+        """Whose request it is. Raises GatewayError: AUTHENTICATION, or STORE where nobody can tell."""
+        if self._no_auth:
+            return ANYBODY
+        presented = presented_key(request)
+        if not looks_like_a_key(presented):
+            raise _unknown()
+        key = await self._find(digest_of(presented))
+        key.refuse_if_dead(self._wall())
+        return key
+
+    def forget(self) -> None:
+        """Look every key up anew."""
+        self._known.clear()
+
+    async def _find(self, digest: str) -> VirtualKey:
+        # The digest of 256 random bits: who finds another that differs late in it has found nothing of the key.
+        until, key = self._known.get(digest, (0.0, ANYBODY))
+        now = trio.current_time()
+        if now < until:
+            return key
+        self._known.pop(digest, None)
+        found = await self._records.key_of(digest)
+        if found is None:
+            raise _unknown()
+        self._known[digest] = now + FRESH, found
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+
+def presented_key(request: Request) -> str:
+    """The one key that a request carries. Raises GatewayError for none, and for two that differ."""
+    found: set[str] = set()
+    for value in request.headers.all("authorization"):
+        match = _BEARER.fullmatch(value)
+        if match is None:
+            raise _unknown()
+        found.add(match[1])
+    found.update(value for name in _OTHER_HEADERS for value in request.headers.all(name))
+    if not found:
+        raise GatewayError(
+            kind=Kind.AUTHENTICATION,
+            message="The request carries no API key.",
+            hint="Send one of this gateway's keys as `Authorization: Bearer ogw_…`.",
+        )
+    if len(found) > 1:
+        raise _unknown()
+    return found.pop()
+
+
+def refuse_endpoint(key: VirtualKey, endpoint: str) -> None:
+    """Raises GatewayError where the key may not use it."""
+    if not is_allowed(endpoint, key.endpoints):
+        raise GatewayError(
+            kind=Kind.PERMISSION, code="endpoint_not_allowed", message=f"This key may not use the endpoint {endpoint}."
+        )
+
+
+def refuse_no_admin(key: VirtualKey) -> None:
+    """Raises GatewayError for all but an admin's key."""
+    if key.role != "admin":
+        raise GatewayError(kind=Kind.PERMISSION, code="not_an_admin", message="This needs an admin's key.")
+
+
+def refuse_metrics(request: Request, token: Secret | None) -> None:
+    """The metrics are for whoever has their token; where there is none, for this machine. Raises GatewayError."""
+    if token is None:
+        if request.peer and not is_loopback(request.peer):
+            raise _forbidden("Without a token the metrics are shown to this machine alone.", "metrics_not_allowed")
+        return
+    if Secret(presented_key(request), name="the token") != token:
+        raise _unknown()
+
+
+def _unknown() -> GatewayError:
+    return GatewayError(
+        kind=Kind.AUTHENTICATION,
+        message="The API key is none of this gateway's.",
+        hint="Its keys begin with ogw_; ask whoever runs the gateway for one.",
+    )
+
+
+def _forbidden(message: str, code: str) -> GatewayError:
+    return GatewayError(kind=Kind.PERMISSION, code=code, message=message)

@@ -1,0 +1,57 @@
+"""A streamed answer as server-sent events: the upstream's bytes untouched, and an end that says how it ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from openai_gateway.engine.gateway import Gateway
+from openai_gateway.errors import GatewayError
+from openai_gateway.net.listener import Exchange
+from openai_gateway.routing.accounts import Beat
+from openai_gateway.routing.calls import Call, Chunk, Finished, Part
+from openai_gateway.routing.endpoints import endpoint_of
+from openai_gateway.secret import Redactor
+from openai_gateway.service.replies import Fields, error_body, limit_fields, underway_fields
+from openai_gateway.wire.sse import encode, encode_comment
+
+_HEAD: Final = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),  # nginx would keep the events back until its buffer is full
+)
+_DONE: Final = encode(b"[DONE]")
+
+
+async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields, redactor: Redactor) -> None:
+    """Pass the stream of a call on. Raises GatewayError where it failed; after the head the client was told so too."""
+    is_chunked = endpoint_of(call.endpoint).has_choices
+    async with gateway.stream_with_beats(call) as parts:
+        try:
+            async for part in parts:
+                if isinstance(part, Beat):
+                    if exchange.begun:  # before the first content the status is still open
+                        await exchange.send(encode_comment(b"still at work"))
+                    continue
+                if not exchange.begun:
+                    underway = parts.underway
+                    facts = underway_fields(
+                        target=underway.target, attempts=underway.attempts, overhead=underway.overhead
+                    )
+                    await exchange.begin(200, [*_HEAD, *fields, *facts, *limit_fields(underway.left)])
+                data = _event(part, is_chunked=is_chunked)
+                if data:
+                    await exchange.send(data)
+        except GatewayError as error:
+            if exchange.begun:  # in the stream, and then no [DONE]: a cut answer must not look whole
+                await exchange.send(encode(error_body(error, redactor), name="" if is_chunked else "error"))
+                await exchange.finish()
+            raise
+    await exchange.finish()
+
+
+def _event(part: Part, *, is_chunked: bool) -> bytes:
+    if isinstance(part, Chunk):
+        # Events of the other endpoints have types, and some clients go by the event's name.
+        kind = "" if is_chunked else part.json.get("type")
+        return encode(part.data, name=kind if isinstance(kind, str) else "")
+    return _DONE if isinstance(part, Finished) and is_chunked else b""

@@ -1,0 +1,151 @@
+"""`openai-gateway serve`: where the settings, the store, the gateway and the listener are put together."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from openai_gateway.engine.gateway import Gateway, open_gateway
+from openai_gateway.engine.store import ServiceStore
+from openai_gateway.engine.store.opening import open_store
+from openai_gateway.errors import ConfigError, GatewayError
+from openai_gateway.log import set_up
+from openai_gateway.net.listener import Bounds, HttpServer
+from openai_gateway.net.tls import server_context
+from openai_gateway.routing.service_settings import ServiceSettings
+from openai_gateway.routing.settings import Settings
+from openai_gateway.secret import Redactor
+from openai_gateway.service.app import Service
+from openai_gateway.service.guard import is_loopback
+from openai_gateway.service.replies import refuse
+
+_LOG: Final = logging.getLogger("openai_gateway")
+_DAY: Final = 86_400_000  # milliseconds
+_PRUNE_EVERY: Final = 3600.0  # seconds
+
+Reread = Callable[[], Settings]
+"""Reads the settings again, in a thread; it raises ConfigError."""
+
+
+def refuse_open_doors(service: ServiceSettings) -> None:
+    """Raises ConfigError for a service that anybody on the network could use."""
+    if service.no_auth and not is_loopback(service.host):
+        raise ConfigError(f"--no-auth needs an address of this machine alone, and {service.host} is none.")
+
+
+async def bind(service: ServiceSettings) -> Sequence[trio.SocketListener]:
+    """The listening sockets. Raises ConfigError where the address cannot be had."""
+    try:
+        return await trio.open_tcp_listeners(service.port, host=service.host, backlog=1024)
+    except OSError as error:
+        raise ConfigError(f"{service.host}:{service.port} cannot be listened on: {error.strerror or error}.") from None
+
+
+async def run_service(
+    settings: Settings,
+    service: ServiceSettings,
+    listeners: Sequence[trio.SocketListener],
+    *,
+    redactor: Redactor,
+    drain: trio.Event,
+    reread: Reread,
+    task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `drain` is set and what was in work then has ended, or the grace is over."""
+    tls = None
+    if service.tls is not None:
+        tls = server_context(service.tls.certificate, service.tls.key, service.tls.client_ca)
+    async with open_store(service) as store, open_gateway(settings, redactor=redactor, store=store) as gateway:
+        app = Service(gateway, store, service, redactor)
+        server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)
+        await _say_how_to_begin(store, service)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_reload_at_hangup, gateway, reread, redactor)
+            nursery.start_soon(_prune, store, service)
+            await nursery.start(server.serve, listeners)
+            gc.freeze()  # what the imports made stays: no later collection has to look at it
+            task_status.started(server)
+            await drain.wait()
+            app.draining = True
+            server.drain()
+            with trio.move_on_after(service.grace) as grace:
+                await server.until_idle()
+            if grace.cancelled_caught:
+                _LOG.warning("The grace of %g s is over; %d call(s) are cut.", service.grace, server.exchanges)
+            nursery.cancel_scope.cancel()
+
+
+def serve_until_stopped(reread: Reread, service: ServiceSettings, *, log_level: str) -> None:
+    """The whole life of a service in this process. Raises ConfigError, and ends the process at a second signal."""
+    refuse_open_doors(service)
+    settings = reread()
+    secrets = [secret for secret in (service.metrics_token, service.store_password) if secret is not None]
+    redactor = Redactor([*settings.secrets, *secrets])
+    set_up(log_level, redactor)
+    for warning in settings.warnings:
+        _LOG.warning("%s", warning)
+    trio.run(_serve, settings, service, redactor, reread)
+
+
+async def _serve(settings: Settings, service: ServiceSettings, redactor: Redactor, reread: Reread) -> None:
+    drain = trio.Event()
+    listeners = await bind(service)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_signals, drain, os._exit)
+        address = listeners[0].socket.getsockname()
+        scheme = "http" if service.tls is None else "https"
+        _LOG.info("Serving on %s://%s:%d.", scheme, service.host, address[1])
+        await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread)
+        nursery.cancel_scope.cancel()
+
+
+async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> None:
+    """SIGTERM and SIGINT: the first asks to drain, the second ends the process."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for signum in signals:
+            if drain.is_set():
+                leave(128 + signum)
+            _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
+            drain.set()
+
+
+async def _reload_at_hangup(gateway: Gateway, reread: Reread, redactor: Redactor) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                settings = await trio.to_thread.run_sync(reread, abandon_on_cancel=True)
+            except ConfigError as error:
+                _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
+                continue
+            for secret in settings.secrets:
+                redactor.learn(secret)
+            await gateway.reload(settings)
+            _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", len(settings.table.rows))
+
+
+async def _prune(store: ServiceStore, service: ServiceSettings) -> None:
+    """Rows of the ledger are kept by age and number."""
+    while True:
+        before = round(time.time() * 1000) - service.retention_days * _DAY
+        try:
+            gone = await store.prune(before=before, most=service.retention_rows)
+        except GatewayError as error:
+            _LOG.warning("Old rows of the ledger could not be dropped: %s", error)
+        else:
+            if gone:
+                _LOG.info("%d old row(s) of the ledger were dropped.", gone)
+        await trio.sleep(_PRUNE_EVERY)
+
+
+async def _say_how_to_begin(store: ServiceStore, service: ServiceSettings) -> None:
+    if service.no_auth:
+        _LOG.warning("--no-auth: whoever reaches %s may use every model, and every provider's key.", service.host)
+    elif not await store.keys():
+        _LOG.warning("There is no key yet, so nobody can call. Make one: openai-gateway keys create --name me")
