@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import attrs
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.plan import ModelRow
-from openai_gateway.routing.window import Window
 from openai_gateway.wire.strict import dumps
-
-_IDLE_KEYS: Final = 1024  # kept before those without any use are looked for
 
 
 class Measure(enum.Enum):
@@ -142,175 +138,6 @@ class Refusal:
 Outcome = Reservation | Refusal
 Called = tuple[tuple[Ticket, Outcome], ...]
 """Whose turn came in the line, and what became of it."""
-
-
-@attrs.define
-class _Use:
-    """What is in use of one key. `line` holds those who wait for a place, first come first."""
-
-    requests: Window = attrs.field(factory=Window)
-    tokens: Window = attrs.field(factory=Window)
-    running: int = 0
-    line: OrderedDict[str, Ticket] = attrs.field(factory=OrderedDict)
-
-    def is_idle(self, now: float) -> bool:
-        return not (self.running or self.line or self.requests.used(now) or self.tokens.used(now))
-
-    def refusals(self, limits: Limits, tokens: int, now: float, *, first: bool) -> Iterator[Refusal]:
-        """Each limit that is met. `first`: the one at the head of the line asks; all others stand behind it."""
-        windows = ((Measure.RPM, limits.rpm, self.requests, 1), (Measure.TPM, limits.tpm, self.tokens, tokens))
-        for measure, most, window, asked in windows:
-            if most is not None and (excess := window.used(now) + asked - most) > 0:
-                seconds = None if asked > most else window.frees_in(excess, now)
-                yield Refusal(limits=limits, measure=measure, most=most, asked=asked, seconds=seconds)
-        most = limits.max_parallel
-        if most is not None and (self.running >= most or (self.line and not first)):
-            seconds = 1 if most else None
-            yield Refusal(limits=limits, measure=Measure.MAX_PARALLEL, most=most, asked=1, seconds=seconds)
-
-    def take(self, limits: Limits, tokens: int, now: float) -> _Held:
-        self.running += limits.max_parallel is not None
-        return _Held(
-            limits=limits,
-            request=None if limits.rpm is None else self.requests.charge(1, now),
-            tokens=None if limits.tpm is None else self.tokens.charge(tokens, now),
-        )
-
-    def give_back(self, held: _Held, now: float, *, requests: int, tokens: int) -> None:
-        """Free the place, and correct the charges by these differences."""
-        self.running -= held.limits.max_parallel is not None
-        if held.request is not None:
-            self.requests.change(held.request, requests, now)
-        if held.tokens is not None:
-            self.tokens.change(held.tokens, tokens, now)
-
-
-@attrs.frozen(kw_only=True)
-class _Held:
-    """What one reservation holds of one key: the charges it stands for, None where there is no such limit."""
-
-    limits: Limits
-    request: float | None
-    tokens: float | None
-
-
-@attrs.define
-class Limiter:
-    """All that is in use, by key; `now` is in seconds and never goes back.
-
-    A call is let in by all of its limits or by none, and a refused one uses nothing. Requests and tokens belong to the
-    moment at which the call was let in, as providers count them; tokens beyond what was reserved are charged in full at
-    the moment they became known, and the window then refuses until they fit.
-    """
-
-    _uses: dict[str, _Use] = attrs.field(factory=dict, init=False)
-    _open: dict[str, tuple[_Held, ...]] = attrs.field(factory=dict, init=False)
-    _count: int = attrs.field(default=0, init=False)
-    _sweep_at: int = attrs.field(default=_IDLE_KEYS, init=False)
-
-    def reserve(self, demand: Demand, now: float) -> Outcome:
-        """Let the call in, or say which limit it meets."""
-        self._sweep(now)
-        refusals = self._refusals(demand, now)
-        return hardest(refusals) if refusals else self._let_in(self._next_id(), demand, now)
-
-    def stand_in_line(self, demand: Demand, now: float) -> Outcome | Ticket:
-        """As `reserve`; where nothing but a place is missing the call waits for its turn."""
-        outcome = self.reserve(demand, now)
-        if not _is_worth_waiting(outcome):
-            return outcome
-        ticket = Ticket(id=self._next_id(), demand=demand)
-        for line in self._lines(ticket):
-            line[ticket.id] = ticket
-        return ticket
-
-    def leave_line(self, ticket: Ticket, now: float) -> Called:
-        """The ticket is no longer wanted. If it was called in the meantime, the next in line gets what it held."""
-        for line in self._lines(ticket):
-            line.pop(ticket.id, None)
-        called = self._call_next(ticket.demand, now)
-        return called + self.refund(Reservation(id=ticket.id, demand=ticket.demand), now)
-
-    def settle(self, reservation: Reservation, tokens: int, now: float) -> Called:
-        """The call is over and used so many tokens. A reservation that is closed already stays as it is."""
-        return self._close(reservation, now, requests=0, tokens=max(0, tokens) - reservation.demand.tokens)
-
-    def refund(self, reservation: Reservation, now: float) -> Called:
-        """The call never reached its upstream: it is as if it had not been. Once only, as `settle`."""
-        return self._close(reservation, now, requests=-1, tokens=-reservation.demand.tokens)
-
-    def _close(self, reservation: Reservation, now: float, *, requests: int, tokens: int) -> Called:
-        for held in (all_held := self._open.pop(reservation.id, ())):
-            self._use(held.limits.key).give_back(held, now, requests=requests, tokens=tokens)
-        return self._call_next(reservation.demand, now) if all_held else ()
-
-    def _refusals(self, demand: Demand, now: float, *, first: bool = False) -> list[Refusal]:
-        return [
-            refusal
-            for limits in demand.limits
-            for refusal in self._use(limits.key).refusals(limits, demand.tokens, now, first=first)
-        ]
-
-    def _let_in(self, id_: str, demand: Demand, now: float) -> Reservation:
-        held = tuple(self._use(limits.key).take(limits, demand.tokens, now) for limits in demand.limits)
-        if held:
-            self._open[id_] = held
-        return Reservation(id=id_, demand=demand)
-
-    def _call_next(self, demand: Demand, now: float) -> Called:
-        """Those in the lines of `demand` who can go now, and whoever can go because they left other lines."""
-        called: list[tuple[Ticket, Outcome]] = []
-        keys = [limits.key for limits in demand.limits]
-        while keys:
-            line = self._use(keys[-1]).line
-            ticket = next(iter(line.values()), None)
-            outcome = None if ticket is None else self._turn(ticket, now)
-            if ticket is None or outcome is None:
-                keys.pop()
-                continue
-            called.append((ticket, outcome))
-            keys += [limits.key for limits in ticket.demand.limits if limits.key not in keys]
-        return tuple(called)
-
-    def _turn(self, ticket: Ticket, now: float) -> Outcome | None:
-        """What the ticket becomes, taken out of its lines; None while it must wait.
-
-        All its lines have it in the same order among the others, so that the one who waits longest is the first in each
-        of its lines and no two can wait for each other.
-        """
-        lines = self._lines(ticket)
-        if any(next(iter(line)) != ticket.id for line in lines):
-            return None
-        refusals = self._refusals(ticket.demand, now, first=True)
-        if any(map(_is_worth_waiting, refusals)):  # whatever else is refused now may have passed by then
-            return None
-        for line in lines:
-            del line[ticket.id]
-        return hardest(refusals) if refusals else self._let_in(ticket.id, ticket.demand, now)
-
-    def _lines(self, ticket: Ticket) -> list[OrderedDict[str, Ticket]]:
-        limited = (limits for limits in ticket.demand.limits if limits.max_parallel is not None)
-        return [self._use(limits.key).line for limits in limited]
-
-    def _use(self, key: str) -> _Use:
-        use = self._uses.get(key)
-        if use is None:
-            use = self._uses[key] = _Use()
-        return use
-
-    def _next_id(self) -> str:
-        self._count += 1
-        return str(self._count)
-
-    def _sweep(self, now: float) -> None:
-        """Forget keys without any use. As the bound doubles with what is left, a call pays for a step or two."""
-        if len(self._uses) >= self._sweep_at:
-            self._uses = {key: use for key, use in self._uses.items() if not use.is_idle(now)}
-            self._sweep_at = max(_IDLE_KEYS, 2 * len(self._uses))
-
-
-def _is_worth_waiting(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refusal) and outcome.measure is Measure.MAX_PARALLEL and outcome.seconds is not None
 
 
 def hardest(refusals: Sequence[Refusal]) -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import OrderedDict
 from itertools import accumulate
 from typing import Final
@@ -73,6 +74,25 @@ class Window:
             self._used += difference
             if not charge.amount:
                 del self._charges[began]
+
+    def empties_in(self, now: float) -> int:
+        """Whole seconds until nothing counts any more."""
+        last = next(reversed(self._charges.values()), None)
+        return 0 if last is None else max(0, math.ceil(last.until - now))
+
+    def pack(self) -> bytes:
+        """All charges, for `unpack`, in the machine's own doubles: whole numbers up to 2^53 are exact."""
+        flat = [number for began, one in self._charges.items() for number in (began, one.until, one.amount)]
+        return array("d", flat).tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes, *, exact: int = EXACT, resolution: float = RESOLUTION) -> Window:
+        """What `pack` made."""
+        window, flat = cls(exact=exact, resolution=resolution), array("d", data)
+        for began, until, amount in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            window._charges[began] = _Charge(until=until, amount=int(amount))
+        window._used = sum(one.amount for one in window._charges.values())
+        return window
 
     def frees_in(self, amount: int, now: float) -> int:
         """Whole seconds, at least 1, until so much of what counts now counts no more; `amount` is at most all of it."""

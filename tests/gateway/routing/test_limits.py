@@ -12,10 +12,10 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from openai_gateway.errors import Kind
+from openai_gateway.routing.limiter import Limiter
 from openai_gateway.routing.limits import (
     Called,
     Demand,
-    Limiter,
     Limits,
     Measure,
     Outcome,

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 import trio
 
+from openai_gateway.engine.store.book import Book
 from openai_gateway.engine.store.schema import set_up
 from openai_gateway.errors import GatewayError, Kind
 
@@ -26,6 +27,7 @@ _MOST: Final = 512  # pieces of work in one transaction
 @attrs.define(eq=False)
 class _Job(Generic[T]):
     work: Work[T]
+    keys: tuple[str, ...] = ()
     done: trio.Event = attrs.field(factory=trio.Event)
     result: Any = None
     error: BaseException | None = None
@@ -38,10 +40,10 @@ class Database:
     machine that loses its power may lose the last moments, never the file.
     """
 
-    def __init__(self, path: str, *, reads: bool = False) -> None:
-        """`reads`: nothing is written, so that nobody is held up by it."""
+    def __init__(self, path: str, book: Book | None = None) -> None:
+        """Without a book nothing is written, so that nobody is held up by it."""
         self._path = path
-        self._reads = reads
+        self._book = book
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._connection: sqlite3.Connection | None = None
@@ -55,12 +57,16 @@ class Database:
         self._jobs.put(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
 
-    async def do(self, work: Work[T], *, undo: Callable[[T], Work[None]] | None = None) -> T:
-        """The result of `work`, for good. Whoever is cancelled while waiting has what `undo` makes of the result done.
+    async def do(
+        self, work: Work[T], *, keys: tuple[str, ...] = (), undo: Callable[[T], Work[None]] | None = None
+    ) -> T:
+        """The result of `work`, for good; the book is open at the pages of `keys` for it.
+
+        Whoever is cancelled while waiting has what `undo` makes of the result done.
 
         Raises GatewayError where the file cannot be read or written.
         """
-        job = _Job(work)
+        job = _Job(work, keys)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._jobs.put(job)
         try:
@@ -70,7 +76,7 @@ class Database:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _BUSY):
                     await job.done.wait()
                     if job.error is None:
-                        self._jobs.put(_Job(undo(job.result)))
+                        self._jobs.put(_Job(undo(job.result), keys))
             raise
         if job.error is not None:
             raise _unusable(job.error)
@@ -99,7 +105,7 @@ class Database:
     def _do_all(self, jobs: Sequence[_Job[Any]]) -> None:
         """All in one transaction; where that fails each in one of its own, so that only what is at fault fails."""
         try:
-            with self._transaction() as connection:
+            with self._transaction({key for job in jobs for key in job.keys}) as connection:
                 for job in jobs:
                     job.result = job.work(connection)
         except (sqlite3.Error, OSError) as error:
@@ -110,13 +116,20 @@ class Database:
                     self._do_all([job])
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, keys: set[str]) -> Iterator[sqlite3.Connection]:
         connection = self._connection = self._connection or self._opened()
+        book = self._book
         try:
-            connection.execute("BEGIN" if self._reads else "BEGIN IMMEDIATE")
+            connection.execute("BEGIN" if book is None else "BEGIN IMMEDIATE")
+            if book is not None:
+                book.begin(connection, keys)
             yield connection
+            if book is not None:
+                book.flush(connection)
             connection.execute("COMMIT")
         except BaseException:
+            if book is not None:
+                book.forget()
             self._connection = None  # whatever is wrong with it, the next one may be better
             connection.close()  # which rolls back
             raise

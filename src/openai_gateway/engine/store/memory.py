@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import attrs
 import trio
 
 from openai_gateway.routing.ledger import Row
-from openai_gateway.routing.limits import Called, Closing, Demand, Limiter, Outcome, Reservation, Ticket
+from openai_gateway.routing.limiter import Limiter
+from openai_gateway.routing.limits import Called, Closing, Demand, Outcome, Reservation, Ticket
 
 
 @attrs.define(eq=False)
@@ -22,16 +24,16 @@ class MemoryStore:
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
         await trio.lowlevel.checkpoint_if_cancelled()  # before it, so that no reservation is lost behind it
         if not wait:
-            return self._limiter.reserve(demand, trio.current_time())
-        outcome = self._limiter.stand_in_line(demand, trio.current_time())
+            return self._limiter.reserve(demand, trio.current_time(), wall=time.time())
+        outcome = self._limiter.stand_in_line(demand, trio.current_time(), wall=time.time())
         return await self._turn_of(outcome) if isinstance(outcome, Ticket) else outcome
 
     async def settle(self, reservation: Reservation, tokens: int, money: int = 0) -> None:
-        del money  # keys have budgets, and keys are kept where they outlive a process
-        self._call(self._limiter.settle(reservation, tokens, trio.current_time()))
+        now, wall = trio.current_time(), time.time()
+        self._call(self._limiter.settle(reservation, tokens, now, money=money, wall=wall))
 
     async def refund(self, reservation: Reservation) -> None:
-        self._call(self._limiter.refund(reservation, trio.current_time()))
+        self._call(self._limiter.refund(reservation, trio.current_time(), wall=time.time()))
 
     async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
         """Nothing outlives this process: the row is not kept."""
@@ -48,7 +50,7 @@ class MemoryStore:
             await called.wait()
             return self._outcomes[ticket.id]
         except BaseException:
-            self._call(self._limiter.leave_line(ticket, trio.current_time()))
+            self._call(self._limiter.leave_line(ticket, trio.current_time(), wall=time.time()))
             raise
         finally:
             del self._called[ticket.id]

@@ -9,18 +9,11 @@ _APPLICATION: Final = 0x6F677731  # "ogw1", so that `file` and we tell it from a
 
 _TABLES: Final = """
 CREATE TABLE clock (boot TEXT NOT NULL);
-CREATE TABLE leases (process TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE windows (
-    key TEXT, measure INTEGER, used INTEGER NOT NULL, entries INTEGER NOT NULL, PRIMARY KEY (key, measure)
-) WITHOUT ROWID;
-CREATE TABLE charges (
-    key TEXT, measure INTEGER, began INTEGER, until INTEGER NOT NULL, amount INTEGER NOT NULL,
-    PRIMARY KEY (key, measure, began)
-) WITHOUT ROWID;
-CREATE TABLE places (key TEXT PRIMARY KEY, running INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE budgets (
-    key TEXT, period TEXT, reserved INTEGER NOT NULL, spent INTEGER NOT NULL, PRIMARY KEY (key, period)
-) WITHOUT ROWID;
+CREATE TABLE leases (process TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE uses (
+    key TEXT PRIMARY KEY, version INTEGER NOT NULL, running INTEGER NOT NULL, requests BLOB NOT NULL,
+    tokens BLOB NOT NULL, spending TEXT NOT NULL
+);
 CREATE TABLE reservations (id TEXT PRIMARY KEY, process TEXT NOT NULL, held TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX reservations_of ON reservations (process);
 CREATE TABLE charged (

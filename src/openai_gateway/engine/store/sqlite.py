@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,28 +16,23 @@ import attrs
 import trio
 
 from openai_gateway.engine.store import By, Owned
+from openai_gateway.engine.store.book import SUMMED, Book, Moment
 from openai_gateway.engine.store.database import Database
-from openai_gateway.engine.store.sql_limits import Moment, charge_the_dead, refund, reserve, settle, spent
 from openai_gateway.errors import GatewayError
 from openai_gateway.routing.ledger import Row, Sum
-from openai_gateway.routing.limits import Closing, Demand, Limits, Measure, Outcome, Refusal, Reservation
+from openai_gateway.routing.limits import Closing, Demand, Limits, Measure, Outcome, Refusal, Reservation, Used
 from openai_gateway.routing.virtual_keys import VirtualKey
 
-LEASE: Final = 15_000  # milliseconds after which a process that says nothing is taken for dead
 _RENEW: Final = 5.0  # seconds
 _CLOSES_IN: Final = 10.0  # seconds that the last work may take
 _LOOKS: Final = 0.05  # seconds between two looks of one who waits for a place, which another process may free
 _PRUNED: Final = 5_000  # rows in one transaction, so that no call waits long behind it
+_UNCLOSED: Final = 10_000  # ends of calls that are kept to be told again
 
 _ROW: Final = tuple(field.name for field in attrs.fields(Row))
-_INSERT: Final = f"INSERT INTO ledger ({', '.join(_ROW)}) VALUES ({', '.join('?' * len(_ROW))})"  # noqa: S608 - our own names
-_SELECT: Final = f"SELECT {', '.join(_ROW)} FROM ledger WHERE at >= ? AND at < ?"  # noqa: S608 - the same
-_SUMMED: Final = ("calls", "failed", "input", "output", "cached_input", "reasoning", "money")
-_MORE: Final = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMMED)
-_NEW: Final = "date(? / 1000, 'unixepoch'), ?, ?, 1, ?, ?, ?, ?, ?, ?"
-_ADD: Final = f"INSERT INTO sums VALUES ({_NEW}) ON CONFLICT DO UPDATE SET {_MORE}"  # noqa: S608 - the same
+_SELECT: Final = f"SELECT {', '.join(_ROW)} FROM ledger WHERE at >= ? AND at < ?"  # noqa: S608 - our own names
 _SUM: Final[Mapping[By, str]] = {
-    by: f"SELECT {by}, {', '.join(f'sum({name})' for name in _SUMMED)} FROM sums"  # noqa: S608 - the same
+    by: f"SELECT {by}, {', '.join(f'sum({name})' for name in SUMMED)} FROM sums"  # noqa: S608 - the same
     " WHERE day >= date(? / 1000, 'unixepoch') AND day <= date((? - 1) / 1000, 'unixepoch') AND (? IS NULL OR key = ?)"
     f" GROUP BY {by} ORDER BY {by}"
     for by in ("day", "model", "key")
@@ -54,7 +50,7 @@ def _boot() -> str:
 def _now() -> Moment:
     """A clock that no setting of the time moves, and that goes on while the machine sleeps, where there is one."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return Moment(now=time.clock_gettime_ns(clock) // 1_000_000, wall=time.time_ns() // 1_000_000)
+    return Moment(now=time.clock_gettime(clock), wall=time.time())
 
 
 @asynccontextmanager
@@ -62,10 +58,12 @@ async def open_sqlite(
     path: str, *, clock: Callable[[], Moment] = _now, boot: Callable[[], str] = _boot
 ) -> AsyncIterator[SqliteStore]:
     """The store of this file, which is made if it is not there. Raises GatewayError where it cannot be used."""
-    writer, reader = Database(path), Database(path, reads=True)
+    process = secrets.token_hex(8)
+    book = Book(process, clock)
+    writer, reader = Database(path, book), Database(path)
     writer.start()
     reader.start()
-    store = SqliteStore(writer, reader, clock)
+    store = SqliteStore(writer, reader, book, process)
     try:
         await store.begin(boot())
         async with trio.open_nursery() as nursery:
@@ -84,52 +82,44 @@ async def open_sqlite(
 class SqliteStore:
     """Made by `open_sqlite`."""
 
-    def __init__(self, writer: Database, reader: Database, clock: Callable[[], Moment]) -> None:
+    def __init__(self, writer: Database, reader: Database, book: Book, process: str) -> None:
         self._writer = writer
         self._reader = reader
-        self._clock = clock
-        self._process = secrets.token_hex(8)
+        self._book = book
+        self._process = process
         self._count = 0
         self._lines: dict[str, trio.StrictFIFOLock] = {}
+        self._unclosed: deque[tuple[Sequence[Closing], Row | None]] = deque(maxlen=_UNCLOSED)
 
     async def begin(self, boot: str) -> None:
         def work(connection: sqlite3.Connection) -> None:
             known = connection.execute("SELECT boot FROM clock").fetchone()
             if known is None or known[0] != boot:
-                for table in ("clock", "windows", "charges", "leases"):
-                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                self._book.start_anew(connection)
+                connection.execute("DELETE FROM clock")
                 connection.execute("INSERT INTO clock VALUES (?)", (boot,))
-            self._renew(connection)
 
         await self._writer.do(work)
+        await self._writer.do(self._book.renew)
 
     async def end(self) -> None:
-        """Whoever leaves in peace has settled all; what it has not is charged by whoever comes next."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE leases SET until = 0 WHERE process = ?", (self._process,))
-
+        """Whoever leaves in peace has settled all."""
         try:
-            await self._writer.do(work)
+            await self._writer.do(self._book.leave)
         except GatewayError:  # then the lease runs out by itself
             return
 
     async def keep_alive(self) -> None:
-        """Say that this process lives, and charge those that do not."""
+        """Say that this process lives, charge those that do not, and tell again what could not be told."""
         while True:
             await trio.sleep(_RENEW)
             try:
-                await self._writer.do(self._renew)
+                await self._writer.do(self._book.renew)
+                while self._unclosed:
+                    await self._conclude(*self._unclosed[0])
+                    self._unclosed.popleft()
             except GatewayError:
                 continue  # each call that needs the store says so; the next turn may find it back
-
-    def _renew(self, connection: sqlite3.Connection) -> None:
-        moment = self._clock()
-        connection.execute(
-            "INSERT INTO leases VALUES (?, ?) ON CONFLICT DO UPDATE SET until = excluded.until",
-            (self._process, moment.now + LEASE),
-        )
-        charge_the_dead(connection, moment)
 
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
         limited = [limits.key for limits in demand.limits if limits.max_parallel is not None]
@@ -145,32 +135,37 @@ class SqliteStore:
         self._count += 1
         id_ = f"{self._process}-{self._count}"
 
-        def work(connection: sqlite3.Connection) -> Outcome:
-            return reserve(connection, demand, id=id_, process=self._process, moment=self._clock())
+        def undo(outcome: Outcome) -> Callable[[sqlite3.Connection], None]:
+            if isinstance(outcome, Refusal):
+                return lambda _: None
+            closing = Closing(reservation=outcome, used=None)
+            return lambda connection: self._book.close(connection, closing)
 
-        def undo(_: Outcome) -> Callable[[sqlite3.Connection], None]:
-            return lambda connection: refund(connection, id_, self._clock())
-
-        return await self._writer.do(work, undo=undo)
+        return await self._writer.do(lambda _: self._book.reserve(demand, id_), keys=_keys(demand), undo=undo)
 
     async def settle(self, reservation: Reservation, tokens: int, money: int = 0) -> None:
-        await self._writer.do(lambda connection: settle(connection, reservation.id, tokens, money, self._clock()))
+        await self.conclude([Closing(reservation=reservation, used=Used(tokens=tokens, money=money))], None)
 
     async def refund(self, reservation: Reservation) -> None:
-        await self._writer.do(lambda connection: refund(connection, reservation.id, self._clock()))
+        await self.conclude([Closing(reservation=reservation, used=None)], None)
 
     async def conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
-        def work(connection: sqlite3.Connection) -> None:
-            moment = self._clock()
-            for closing in closings:
-                if closing.used is None:
-                    refund(connection, closing.reservation.id, moment)
-                else:
-                    settle(connection, closing.reservation.id, closing.used.tokens, closing.used.money, moment)
-            if row is not None:
-                _write(connection, attrs.evolve(row, at=moment.wall))
+        """As the protocol says; an end that could not be told is told again, until the store has heard of it."""
+        try:
+            await self._conclude(closings, row)
+        except GatewayError:
+            self._unclosed.append((closings, row))
+            raise
 
-        await self._writer.do(work)
+    async def _conclude(self, closings: Sequence[Closing], row: Row | None) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            for closing in closings:
+                self._book.close(connection, closing)
+            if row is not None:
+                self._book.write(row)
+
+        keys = tuple(key for closing in closings for key in _keys(closing.reservation.demand))
+        await self._writer.do(work, keys=keys)
 
     async def check(self) -> None:
         await self._writer.do(lambda connection: _execute(connection, "SELECT 1", ()))
@@ -201,8 +196,8 @@ class SqliteStore:
         await self._writer.do(work)
 
     async def spent(self, limits: Sequence[Limits]) -> Mapping[str, int]:
-        moment = self._clock()
-        return await self._reader.do(lambda connection: {one.key: spent(connection, one, moment) for one in limits})
+        keys = tuple(one.key for one in limits)
+        return await self._writer.do(lambda _: {one.key: self._book.spent(one) for one in limits}, keys=keys)
 
     async def rows(self, *, since: int, until: int, limit: int, key: str | None = None) -> tuple[Row, ...]:
         chosen = f"{_SELECT} AND (? IS NULL OR key = ?) ORDER BY number DESC LIMIT ?"
@@ -213,7 +208,7 @@ class SqliteStore:
         return await self._reader.do(work)
 
     async def sums(self, by: By, *, since: int, until: int, key: str | None = None) -> tuple[Sum, ...]:
-        names = ("name", *_SUMMED)
+        names = ("name", *SUMMED)
 
         def work(connection: sqlite3.Connection) -> tuple[Sum, ...]:
             found = connection.execute(_SUM[by], (since, until, key, key))
@@ -262,12 +257,8 @@ def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) 
     connection.execute(sql, values)
 
 
-def _write(connection: sqlite3.Connection, row: Row) -> None:
-    connection.execute(_INSERT, attrs.astuple(row))
-    failed = row.status >= 400 and row.status != 499
-    connection.execute(
-        _ADD, (row.at, row.model, row.key, failed, row.input, row.output, row.cached_input, row.reasoning, row.money)
-    )
+def _keys(demand: Demand) -> tuple[str, ...]:
+    return tuple(limits.key for limits in demand.limits)
 
 
 def _row(values: Sequence[Any]) -> Row:
