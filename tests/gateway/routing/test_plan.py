@@ -173,3 +173,29 @@ def test_a_plan_has_each_target_once_and_never_none(rows: list[ModelRow], sick: 
     assert len(planned) == len(set(planned))
     healths = [name in sick for name in planned]
     assert healths == sorted(healths)
+
+
+def test_a_caller_asks_only_the_models_that_its_globs_name_fallbacks_too() -> None:
+    rows = table(
+        row("big", "a", fallbacks=("other", "big-2"), context_fallbacks=("huge", "big-3")),
+        row("big-2", "b"), row("other", "c"), row("huge", "d"), row("big-3", "e"),
+    )  # fmt: skip
+    asked = attrs.evolve(call("big"), models=("big*",))
+    targets = plan(asked, rows, HEALTHY, 0, always(0))
+    assert [target.name for target in targets] == ["a/big", "b/big-2"]
+    larger = context_fallbacks(targets, rows, HEALTHY, 0, always(0), models=asked.models)
+    assert [target.name for target in larger["a/big"]] == ["e/big-3"]
+
+
+@pytest.mark.parametrize("name", ["big", "unheard-of"])
+def test_a_model_that_a_caller_may_not_use_is_refused_whether_there_is_one_or_not(name: str) -> None:
+    with pytest.raises(GatewayError, match="may not use") as caught:
+        plan(attrs.evolve(call(name), models=("small",)), table(row("big"), row("small")), HEALTHY, 0, always(0))
+    assert (caught.value.kind, caught.value.status, caught.value.param) == (Kind.PERMISSION, 403, "model")
+
+
+def test_the_names_that_are_suggested_are_those_that_the_caller_may_use() -> None:
+    with pytest.raises(GatewayError) as caught:
+        plan(attrs.evolve(call("x-9"), models=("x*",)), table(row("secret"), row("x-10")), HEALTHY, 0, always(0))
+    assert "x-10" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -46,13 +46,14 @@ _STEPS: Final = (_TABLES,)
 
 def set_up(connection: sqlite3.Connection) -> None:
     """Make an opened file ready. Raises sqlite3.Error, also for a file of another program or of a later version."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != _APPLICATION:
+        raise sqlite3.DatabaseError("the file belongs to another program")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if (version and application != _APPLICATION) or (application and application != _APPLICATION):
-        raise sqlite3.DatabaseError("the file belongs to another program")
     if version > len(_STEPS):
         raise sqlite3.DatabaseError("the file was written by a later version of openai-gateway")
     for step in _STEPS[version:]:

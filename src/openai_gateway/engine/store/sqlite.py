@@ -114,12 +114,16 @@ class SqliteStore:
         while True:
             await trio.sleep(_RENEW)
             try:
-                await self._writer.do(self._book.renew)
-                while self._unclosed:
-                    await self._conclude(*self._unclosed[0])
-                    self._unclosed.popleft()
+                await self.renew()
             except GatewayError:
                 continue  # each call that needs the store says so; the next turn may find it back
+
+    async def renew(self) -> None:
+        """One turn of that. Raises GatewayError."""
+        await self._writer.do(self._book.renew)
+        while self._unclosed:
+            await self._conclude(*self._unclosed[0])
+            self._unclosed.popleft()
 
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
         limited = [limits.key for limits in demand.limits if limits.max_parallel is not None]
