@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
@@ -23,6 +24,7 @@ Refuse = Callable[[int, str], tuple[Fields, bytes]]
 
 _PIECE: Final = 64 * 1024  # read at once, read ahead at most, and written under one clock
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -127,7 +129,7 @@ class Exchange:
             return self._http.next_event()
         except h11.RemoteProtocolError:
             self.close_after()
-            raise PeerError(400, "The body of the request is no sound HTTP/1.1.") from None
+            raise PeerError(400, "The body of the request is not sound.") from None
 
     async def _wait_for_body(self) -> None:
         if self._http.they_are_waiting_for_100_continue:
@@ -148,7 +150,7 @@ class Exchange:
         """The whole answer."""
         self.begun = True
         fields = self._fields(headers, ("content-length", str(len(body))))
-        data = self._sent(h11.Response(status_code=status, headers=fields))
+        data = self._sent(h11.Response(status_code=status, headers=fields, reason=_reason(status)))
         if self.request.method != "HEAD" and body:
             data += self._sent(h11.Data(data=body))
         await self._conversation.write(data + self._sent(h11.EndOfMessage()))
@@ -158,7 +160,9 @@ class Exchange:
         self.begun = True
         is_old = self._http.their_http_version == b"1.0"  # it knows no chunks: the end of the connection is the end
         fields = self._fields(headers, None if is_old else ("transfer-encoding", "chunked"))
-        await self._conversation.write(self._sent(h11.Response(status_code=status, headers=fields)))
+        await self._conversation.write(
+            self._sent(h11.Response(status_code=status, headers=fields, reason=_reason(status)))
+        )
 
     async def send(self, data: bytes) -> None:
         """Some of the body. It waits for a slow reader."""
@@ -192,6 +196,10 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], Awaitable[None]]
+
+
+def _reason(status: int) -> str:
+    return _REASONS.get(status, "")
 
 
 @functools.lru_cache(maxsize=2)
@@ -311,7 +319,7 @@ class Conversation:
             event = http.next_event()
         except h11.RemoteProtocolError as error:
             status = error.error_status_hint
-            raise PeerError(status, "The head of the request is no sound HTTP/1.1.") from None
+            raise PeerError(status, "The head of the request is not sound.") from None
         assert isinstance(event, h11.Request)  # noqa: S101 - the head is whole, so nothing else can come of it
         request = request_of(
             method=event.method,
@@ -376,7 +384,7 @@ class Conversation:
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        head = http.send(h11.Response(status_code=error.status, headers=fields)) or b""
+        head = http.send(h11.Response(status_code=error.status, headers=fields, reason=_reason(error.status))) or b""
         with trio.CancelScope() as scope:
             self._scope = scope
             await self.write(head + body)
