@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
 import attrs
@@ -22,12 +23,14 @@ from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.log import harmless
 from openai_gateway.routing.ledger import Sum, dollars
 from openai_gateway.routing.limits import Period
-from openai_gateway.routing.money import nanodollars
+from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.virtual_keys import VirtualKey
-from openai_gateway.service.admin import new_key, new_secret, revoked, rotated, shown_key
+from openai_gateway.service.admin import KeyRequest, new_key, new_secret, revoked, rotated, shown_key
+from openai_gateway.service.audit import open_audit, verify
 
 T = TypeVar("T")
 
+audit_app: Final = typer.Typer(help="Look at the audit log.", no_args_is_help=True, rich_markup_mode=None)
 keys_app: Final = typer.Typer(
     help="Create, list, revoke and rotate the keys that the service gives out.",
     no_args_is_help=True,
@@ -67,7 +70,7 @@ def create(
 ) -> None:
     """Make a key. It is printed on stdout, now and never again; the rest goes to stderr."""
     now = int(time.time())
-    key, secret = new_key(
+    asked = KeyRequest(
         name=name,
         owner=owner,
         models=tuple(model) if model else None,
@@ -75,13 +78,14 @@ def create(
         rpm=rpm,
         tpm=tpm,
         max_parallel=max_parallel,
-        budget=None if budget is None else nanodollars(budget),
+        budget=budget,
         period=_period(per),
         expires=None if expires is None else _moment(expires, now),
         role="admin" if admin else "user",
-        now=now,
     )
+    key, secret = _new_key(asked, now)
     _with_store(config_file, data, lambda store: store.put_key(key))
+    _note(config_file, data, "key.created", key=key.id, name=key.name, role=key.role)
     _print_secret(key, secret, as_json=as_json)
 
 
@@ -112,7 +116,9 @@ def revoke(key: _Key, *, config_file: _Config = None, data: _Data = None) -> Non
         await store.put_key(found)
         return found
 
-    typer.echo(f"The key {_with_store(config_file, data, work).id} is revoked.", err=True)
+    ended = _with_store(config_file, data, work)
+    _note(config_file, data, "key.revoked", key=ended.id)
+    typer.echo(f"The key {ended.id} is revoked.", err=True)
 
 
 @keys_app.command("rotate")
@@ -125,7 +131,34 @@ def rotate(key: _Key, *, as_json: _Json = False, config_file: _Config = None, da
         await store.put_key(found)
         return found
 
-    _print_secret(_with_store(config_file, data, work), secret, as_json=as_json)
+    renewed = _with_store(config_file, data, work)
+    _note(config_file, data, "key.rotated", key=renewed.id)
+    _print_secret(renewed, secret, as_json=as_json)
+
+
+@audit_app.command("verify")
+def verify_audit(
+    file: Annotated[str | None, typer.Argument(help="The log; without it, the service's.", show_default=False)] = None,
+    *,
+    expect: Annotated[str | None, typer.Option(help="The hash that the last line must have, noted earlier.")] = None,
+    config_file: _Config = None,
+    data: _Data = None,
+) -> None:
+    """Say whether every line of the audit log is as it was written. Exit status 1 where one is not.
+
+    Lines cut off at its end leave no trace in it: note the hash of the last line elsewhere, and give it as --expect.
+    """
+    path = Path(file) if file is not None else Path(_settings(config_file, data).data) / "audit.jsonl"
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as log:
+            verdict = verify(log)
+    except OSError as error:
+        raise ConfigError(f"The audit log {path} cannot be read: {error.strerror or error}.") from None
+    wrong = verdict.wrong or ("its last line is another" if expect not in {None, verdict.last} else "")
+    if wrong:
+        typer.echo(f"The audit log is not sound: {wrong}. The {verdict.lines} line(s) before are.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{verdict.lines} line(s), all sound. The last has the hash {verdict.last}.")
 
 
 def usage(
@@ -254,7 +287,27 @@ def _with_store(config_file: str | None, data: str | None, work: Callable[[Servi
 
 @asynccontextmanager
 async def _opened(config_file: str | None, data: str | None) -> AsyncIterator[ServiceStore]:
-    environ = os.environ  # noqa: TID251 - a composition root: here it comes in
-    settings = config.load_service(environ, config_path=config_file, flags={"data": data})
-    async with open_store(settings) as store:
+    async with open_store(_settings(config_file, data)) as store:
         yield store
+
+
+def _settings(config_file: str | None, data: str | None) -> ServiceSettings:
+    environ = os.environ  # noqa: TID251 - a composition root: here it comes in
+    return config.load_service(environ, config_path=config_file, flags={"data": data})
+
+
+def _note(config_file: str | None, data: str | None, event: str, **facts: str) -> None:
+    """Whoever may write the store's file is the operator; by name where the system knows one."""
+
+    async def write() -> None:
+        async with open_audit(str(Path(_settings(config_file, data).data) / "audit.jsonl")) as audit:
+            await audit.note(event, actor=f"cli:{os.getuid()}", **facts)
+
+    trio.run(write)
+
+
+def _new_key(asked: KeyRequest, now: int) -> tuple[VirtualKey, str]:
+    try:
+        return new_key(asked, now=now)
+    except GatewayError as error:
+        raise ConfigError(str(error)) from None

@@ -12,7 +12,7 @@ import typer
 
 import openai_gateway
 from openai_gateway import config
-from openai_gateway.administration import keys_app, usage
+from openai_gateway.administration import audit_app, keys_app, usage
 from openai_gateway.config.file import key_sources
 from openai_gateway.config.shown import document
 from openai_gateway.config.writing import toml
@@ -36,6 +36,7 @@ app: Final = typer.Typer(
 _config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_config, name="config")
 app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 app.command("usage")(usage)
 
 _File = Annotated[

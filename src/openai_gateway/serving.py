@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -23,7 +24,9 @@ from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor
 from openai_gateway.service.app import Service
+from openai_gateway.service.audit import open_audit
 from openai_gateway.service.guard import is_loopback
+from openai_gateway.service.metrics import Metrics
 from openai_gateway.service.replies import refuse
 
 _LOG: Final = logging.getLogger("openai_gateway")
@@ -56,22 +59,25 @@ async def run_service(
     redactor: Redactor,
     drain: trio.Event,
     reread: Reread,
-    task_status: trio.TaskStatus[HttpServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `drain` is set and what was in work then has ended, or the grace is over."""
     tls = None
     if service.tls is not None:
         tls = server_context(service.tls.certificate, service.tls.key, service.tls.client_ca)
-    async with open_store(service) as store, open_gateway(settings, redactor=redactor, store=store) as gateway:
-        app = Service(gateway, store, service, redactor)
+    metrics = Metrics(settings.table)
+    async with (
+        open_store(service) as store,
+        open_audit(str(Path(service.data) / "audit.jsonl")) as audit,
+        open_gateway(settings, redactor=redactor, store=store, record=metrics.record) as gateway,
+    ):
+        app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics, in_work=lambda: server.exchanges)
         server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)
         await _say_how_to_begin(store, service)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_reload_at_hangup, gateway, reread, redactor)
+            nursery.start_soon(_reload_at_hangup, gateway, metrics, reread)
             nursery.start_soon(_prune, store, service)
             await nursery.start(server.serve, listeners)
             gc.freeze()  # what the imports made stays: no later collection has to look at it
-            task_status.started(server)
             await drain.wait()
             app.draining = True
             server.drain()
@@ -116,7 +122,7 @@ async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> No
             drain.set()
 
 
-async def _reload_at_hangup(gateway: Gateway, reread: Reread, redactor: Redactor) -> None:
+async def _reload_at_hangup(gateway: Gateway, metrics: Metrics, reread: Reread) -> None:
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
             try:
@@ -124,8 +130,7 @@ async def _reload_at_hangup(gateway: Gateway, reread: Reread, redactor: Redactor
             except ConfigError as error:
                 _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
                 continue
-            for secret in settings.secrets:
-                redactor.learn(secret)
+            metrics.reload(settings.table)
             await gateway.reload(settings)
             _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", len(settings.table.rows))
 

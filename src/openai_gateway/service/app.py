@@ -10,30 +10,41 @@ import trio
 
 from openai_gateway.engine.gateway import Gateway
 from openai_gateway.engine.store import ServiceStore
-from openai_gateway.errors import GatewayError, Kind
-from openai_gateway.net.listener import Exchange, Request
+from openai_gateway.errors import ConfigError, GatewayError, Kind
+from openai_gateway.net.listener import Exchange
 from openai_gateway.routing.calls import Model
 from openai_gateway.routing.globs import is_allowed
+from openai_gateway.routing.grants import excess
+from openai_gateway.routing.ledger import dollars
 from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.secret import Redactor
-from openai_gateway.service.asking import call_of, json_object, refuse_other_types, refuse_query, request_id
+from openai_gateway.service.admin import create_key, revoke_key, rotate_key, shown_key, usage
+from openai_gateway.service.asking import (
+    call_of,
+    json_object,
+    number_of,
+    query_of,
+    refuse_other_types,
+    refuse_query,
+    request_id,
+)
+from openai_gateway.service.audit import Audit
 from openai_gateway.service.guard import ANYBODY, Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
+from openai_gateway.service.metrics import Metrics, render
 from openai_gateway.service.openapi import description
 from openai_gateway.service.replies import JSON, Fields, error_reply, json_body, served_fields
-from openai_gateway.service.routes import Does, Match, NoMatch, Who, match
+from openai_gateway.service.routes import Does, Match, NoMatch, Route, Who, match
 from openai_gateway.service.streaming import relay
 
-Refused = Callable[[GatewayError, Request, str], None]
-"""Hears of each request that was refused, with the id of its key ("" for none); it must not raise."""
-
 _READY_FOR: Final = 1.0  # seconds that an answer of the store about itself is good for
+_NOTED: Final = frozenset({401, 403, 429})
+"""Refusals that the audit log has: somebody wanted what is not theirs."""
+
+_QUERY_OF_USAGE: Final = frozenset({"by", "since", "until", "key"})
+_DAY: Final = 86_400_000  # milliseconds
 _AT_WORK: Final = frozenset({Does.LIVENESS, Does.READINESS, Does.METRICS})
 """What is answered while the service drains."""
-
-
-def _unheard(error: GatewayError, request: Request, key: str) -> None:
-    del error, request, key
 
 
 class Service:
@@ -46,7 +57,9 @@ class Service:
         settings: ServiceSettings,
         redactor: Redactor,
         *,
-        refused: Refused = _unheard,
+        audit: Audit,
+        metrics: Metrics,
+        in_work: Callable[[], int] = lambda: 0,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.draining = False
@@ -54,7 +67,10 @@ class Service:
         self._store = store
         self._settings = settings
         self._redactor = redactor
-        self._refused = refused
+        self._audit = audit
+        self._metrics = metrics
+        self._in_work = in_work
+        self._wall = wall
         self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
         self._guard = Guard(store, no_auth=settings.no_auth, wall=wall)
         self._checked = -_READY_FOR
@@ -65,6 +81,12 @@ class Service:
             Does.LIVENESS: self._liveness,
             Does.READINESS: self._readiness,
             Does.OPENAPI: self._openapi,
+            Does.METRICS: self._show_metrics,
+            Does.CREATE_KEY: self._create_key,
+            Does.LIST_KEYS: self._list_keys,
+            Does.REVOKE_KEY: self._revoke_key,
+            Does.ROTATE_KEY: self._rotate_key,
+            Does.USAGE: self._usage,
         }
 
     async def handle(self, exchange: Exchange) -> None:
@@ -73,11 +95,21 @@ class Service:
         try:
             await self._serve(visit)
         except GatewayError as error:
-            self._refused(error, exchange.request, visit.key.id)
+            self._note(error, visit)
             if exchange.begun:
                 return  # the stream has said it; the connection is cut
             status, headers, body = error_reply(error, self._redactor)
             await exchange.answer(status, [*headers, *visit.fields], body)
+
+    def _note(self, error: GatewayError, visit: _Visit) -> None:
+        code = error.code or error.type
+        self._metrics.refused(error.status, code if error.is_own or error.status != 429 else "upstream")
+        if error.status in _NOTED:
+            request = visit.exchange.request
+            route = visit.match.route.template if visit.match is not None else "-"
+            self._audit.refused(
+                actor=visit.key.id or "-", status=error.status, code=code, route=route, peer=request.peer, id=visit.id
+            )
 
     async def _serve(self, visit: _Visit) -> None:
         request = visit.exchange.request
@@ -86,11 +118,11 @@ class Service:
         if isinstance(found, NoMatch):
             await self._refuse_path(visit, found)
         else:
+            visit.match = found
             await self._authorise(visit, found)
             if self.draining and found.route.does not in _AT_WORK:
                 message = "The gateway is shutting down; ask again, and another one answers."
                 raise GatewayError(kind=Kind.SHUTTING_DOWN, message=message, retry_after=1)
-            visit.match = found
             await self._does[found.route.does](visit)
 
     async def _authorise(self, visit: _Visit, found: Match) -> None:
@@ -128,7 +160,7 @@ class Service:
         call = call_of(
             request,
             body,
-            endpoint=visit.match.route.endpoint,
+            endpoint=visit.route.endpoint,
             key=visit.key,
             id=visit.id,
             repair=self._settings.repair,
@@ -147,7 +179,7 @@ class Service:
 
     async def _show_model(self, visit: _Visit) -> None:
         refuse_query(visit.exchange.request)
-        wanted = visit.match.id
+        wanted = visit.target
         for model in await self._allowed_models(visit.key):
             if model.id == wanted:
                 await visit.answer_json(_shown(model))
@@ -172,6 +204,55 @@ class Service:
     async def _openapi(self, visit: _Visit) -> None:
         await visit.answer_json(description())
 
+    async def _show_metrics(self, visit: _Visit) -> None:
+        try:
+            text = render([self._metrics.snapshot()], in_work=self._in_work(), health=self._gateway.health())
+        except ConfigError as error:
+            raise GatewayError(kind=Kind.CONFIGURATION, message=str(error)) from None
+        headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8"), *visit.fields]
+        await visit.exchange.answer(200, headers, text)
+
+    async def _create_key(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        refuse_other_types(visit.exchange.request)
+        body = json_object(await visit.exchange.body(self._settings.max_body_bytes))
+        key, secret = await create_key(self._store, visit.key, body, now=int(self._wall()))
+        await self._audit.note("key.created", actor=visit.key.id, key=key.id, name=key.name, role=key.role)
+        await visit.answer_json({**shown_key(key), "key": secret}, status=201)
+
+    async def _list_keys(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        keys = [key for key in await self._store.keys() if excess(key, visit.key) is None]
+        spent = await self._store.spent([key.limits for key in keys if key.limits is not None])
+        data = [{**shown_key(key), "spent": dollars(spent.get(f"key {key.id}", 0))} for key in keys]
+        await visit.answer_json({"object": "list", "data": data})
+
+    async def _revoke_key(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        key = await revoke_key(self._store, visit.key, visit.target, now=int(self._wall()))
+        self._guard.forget()
+        await self._audit.note("key.revoked", actor=visit.key.id, key=key.id)
+        await visit.answer_json(shown_key(key))
+
+    async def _rotate_key(self, visit: _Visit) -> None:
+        refuse_query(visit.exchange.request)
+        key, secret = await rotate_key(self._store, visit.key, visit.target)
+        self._guard.forget()
+        await self._audit.note("key.rotated", actor=visit.key.id, key=key.id)
+        await visit.answer_json({**shown_key(key), "key": secret})
+
+    async def _usage(self, visit: _Visit) -> None:
+        query = query_of(visit.exchange.request, _QUERY_OF_USAGE)
+        now = round(self._wall() * 1000)
+        found = await usage(
+            self._store,
+            by=query.get("by", "day"),
+            since=number_of(query, "since", now - 30 * _DAY),
+            until=number_of(query, "until", now + 1),
+            key=query.get("key"),
+        )
+        await visit.answer_json({"object": "list", "data": found})
+
 
 class _Visit:
     """One request on its way: whose it is, which row it matched, and what every answer to it says."""
@@ -181,7 +262,18 @@ class _Visit:
         self.id = request_id(exchange.request)
         self.fields: Fields = [("x-request-id", self.id)]
         self.key: VirtualKey = ANYBODY
-        self.match: Match
+        self.match: Match | None = None
+
+    @property
+    def route(self) -> Route:
+        """The row, for a handler: whoever gets here has matched one."""
+        assert self.match is not None  # noqa: S101 - as said
+        return self.match.route
+
+    @property
+    def target(self) -> str:
+        """What stands for the `{id}` of the row."""
+        return "" if self.match is None else self.match.id
 
     async def answer_json(self, value: object, status: int = 200) -> None:
         await self.exchange.answer(status, [JSON, *self.fields], json_body(value))

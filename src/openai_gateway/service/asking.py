@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.net.listener import Request
@@ -54,6 +55,23 @@ def refuse_query(request: Request, allowed: frozenset[str] = frozenset()) -> Non
     names = {part.partition("=")[0] for part in request.query.split("&") if part}
     if names - allowed:
         raise GatewayError(kind=Kind.INVALID_REQUEST, message="This path takes no such query parameters.")
+
+
+def query_of(request: Request, allowed: frozenset[str]) -> Mapping[str, str]:
+    """The query's parameters. Raises GatewayError for one that the route does not have, or that is there twice."""
+    refuse_query(request, allowed)
+    pairs = parse_qsl(request.query, keep_blank_values=True, errors="replace")
+    if len(dict(pairs)) != len(pairs):
+        raise GatewayError(kind=Kind.INVALID_REQUEST, message="A query parameter is there twice.")
+    return dict(pairs)
+
+
+def number_of(query: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number of the query. Raises GatewayError."""
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 16):
+        raise _wrong(name, "must be a whole number")
+    return int(text)
 
 
 def json_object(body: bytes) -> Mapping[str, Json]:

@@ -124,7 +124,7 @@ def presented_key(request: Request) -> str:
         raise GatewayError(
             kind=Kind.AUTHENTICATION,
             message="The request carries no API key.",
-            hint="Send one of this gateway's keys as `Authorization: Bearer ogw_…`.",
+            hint="Send one of this gateway's keys in the header Authorization, with the scheme Bearer.",
         )
     if len(found) > 1:
         raise _unknown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from openai_gateway.engine.gateway import Gateway
+from openai_gateway.engine.journey import Underway
 from openai_gateway.errors import GatewayError
 from openai_gateway.net.listener import Exchange
 from openai_gateway.routing.accounts import Beat
@@ -25,28 +26,31 @@ _DONE: Final = encode(b"[DONE]")
 async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields, redactor: Redactor) -> None:
     """Pass the stream of a call on. Raises GatewayError where it failed; after the head the client was told so too."""
     is_chunked = endpoint_of(call.endpoint).has_choices
+    failed: GatewayError | None = None
     async with gateway.stream_with_beats(call) as parts:
         try:
             async for part in parts:
-                if isinstance(part, Beat):
-                    if exchange.begun:  # before the first content the status is still open
-                        await exchange.send(encode_comment(b"still at work"))
-                    continue
-                if not exchange.begun:
-                    underway = parts.underway
-                    facts = underway_fields(
-                        target=underway.target, attempts=underway.attempts, overhead=underway.overhead
-                    )
-                    await exchange.begin(200, [*_HEAD, *fields, *facts, *limit_fields(underway.left)])
-                data = _event(part, is_chunked=is_chunked)
-                if data:
-                    await exchange.send(data)
+                if not isinstance(part, Beat):
+                    await _begin_once(exchange, fields, parts.underway)
+                    if data := _event(part, is_chunked=is_chunked):
+                        await exchange.send(data)
+                elif exchange.begun:  # before the first content the status is still open
+                    await exchange.send(encode_comment(b"still at work"))
         except GatewayError as error:
-            if exchange.begun:  # in the stream, and then no [DONE]: a cut answer must not look whole
-                await exchange.send(encode(error_body(error, redactor), name="" if is_chunked else "error"))
-                await exchange.finish()
-            raise
-    await exchange.finish()
+            failed = error
+    if failed is not None and exchange.begun:  # in the stream, and then no [DONE]: a cut answer must not look whole
+        await exchange.send(encode(error_body(failed, redactor), name="" if is_chunked else "error"))
+    if exchange.begun:
+        await exchange.finish()
+    if failed is not None:
+        raise failed
+
+
+async def _begin_once(exchange: Exchange, fields: Fields, underway: Underway) -> None:
+    if exchange.begun:
+        return
+    facts = underway_fields(target=underway.target, attempts=underway.attempts, overhead=underway.overhead)
+    await exchange.begin(200, [*_HEAD, *fields, *facts, *limit_fields(underway.left)])
 
 
 def _event(part: Part, *, is_chunked: bool) -> bytes:
