@@ -8,11 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from openai_gateway.engine.beside import beside
 from openai_gateway.engine.gateway import Gateway, open_gateway
 from openai_gateway.engine.store import ServiceStore
 from openai_gateway.engine.store.opening import open_store
@@ -73,10 +75,11 @@ async def run_service(
         app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics, in_work=lambda: server.exchanges)
         server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)
         await _say_how_to_begin(store, service)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_reload_at_hangup, gateway, metrics, reread)
-            nursery.start_soon(_prune, store, service)
-            await nursery.start(server.serve, listeners)
+        async with beside(
+            partial(_reload_at_hangup, gateway, metrics, reread),
+            partial(_prune, store, service),
+            partial(server.serve, listeners),
+        ):
             gc.freeze()  # what the imports made stays: no later collection has to look at it
             await drain.wait()
             app.draining = True
@@ -85,7 +88,6 @@ async def run_service(
                 await server.until_idle()
             if grace.cancelled_caught:
                 _LOG.warning("The grace of %g s is over; %d call(s) are cut.", service.grace, server.exchanges)
-            nursery.cancel_scope.cancel()
 
 
 def serve_until_stopped(reread: Reread, service: ServiceSettings, *, log_level: str) -> None:
@@ -103,13 +105,11 @@ def serve_until_stopped(reread: Reread, service: ServiceSettings, *, log_level: 
 async def _serve(settings: Settings, service: ServiceSettings, redactor: Redactor, reread: Reread) -> None:
     drain = trio.Event()
     listeners = await bind(service)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_signals, drain, os._exit)
+    async with beside(partial(watch_signals, drain, os._exit)):
         address = listeners[0].socket.getsockname()
         scheme = "http" if service.tls is None else "https"
         _LOG.info("Serving on %s://%s:%d.", scheme, service.host, address[1])
         await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread)
-        nursery.cancel_scope.cancel()
 
 
 async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> None:

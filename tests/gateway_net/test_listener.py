@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
+from openai_gateway.engine.beside import beside
 from openai_gateway.errors import ConfigError
 from openai_gateway.net.listener import Bounds, Exchange, Handler, HttpServer
 from openai_gateway.net.tls import server_context
@@ -75,10 +76,8 @@ async def served(
         await serving.serve_connection(theirs)
         over.set()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
+    async with beside(serve):
         yield Client(ours, over)
-        nursery.cancel_scope.cancel()
 
 
 async def said_to(data: bytes, handler: Handler = echo) -> bytes:

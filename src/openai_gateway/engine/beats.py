@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Self
 
 import trio
 
+from openai_gateway.engine.beside import beside
 from openai_gateway.engine.journey import Underway
 from openai_gateway.engine.parts import Parts
 from openai_gateway.errors import GatewayError
@@ -54,16 +56,8 @@ class Beats:
 async def with_beats(parts: Parts, every: float) -> AsyncIterator[Beats]:
     """Read `parts` in a task of its own until the block ends. Whoever opened the parts closes them."""
     ahead, behind = trio.open_memory_channel[Part | GatewayError](0)
-    broke: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_pump, parts, ahead)
-        try:
-            yield Beats(behind, every, parts)
-        except BaseException as error:  # noqa: BLE001, ASYNC103 - raised below, where no nursery wraps it
-            broke = error
-        nursery.cancel_scope.cancel()
-    if broke is not None:
-        raise broke
+    async with beside(partial(_pump, parts, ahead)):
+        yield Beats(behind, every, parts)
 
 
 async def _pump(parts: Parts, ahead: trio.MemorySendChannel[Part | GatewayError]) -> None:

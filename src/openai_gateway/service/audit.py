@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 import attrs
 import trio
 
+from openai_gateway.engine.beside import beside
 from openai_gateway.errors import ConfigError
 
 _FIRST: Final = "0" * 64
@@ -156,11 +157,9 @@ def _last_of(file: int) -> tuple[str, int]:
 async def open_audit(path: str, *, wall: Callable[[], float] = time.time) -> AsyncIterator[Audit]:
     """The log of this file; what is pending is written at the end."""
     audit = Audit(path, wall)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(audit.write_refusals)
-        try:
+    try:
+        async with beside(audit.write_refusals):
             yield audit
-        finally:
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                await audit.flush()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await audit.flush()

@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from openai_gateway.engine.beside import beside
 from openai_gateway.engine.store import By, Owned
 from openai_gateway.engine.store.book import SUMMED, Book, Moment
 from openai_gateway.engine.store.database import Database
@@ -66,12 +67,8 @@ async def open_sqlite(
     store = SqliteStore(writer, reader, book, process)
     try:
         await store.begin(boot())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.keep_alive)
-            try:
-                yield store
-            finally:
-                nursery.cancel_scope.cancel()
+        async with beside(store.keep_alive):
+            yield store
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSES_IN):
             await store.end()
