@@ -76,6 +76,19 @@ async def test_events_of_the_responses_api_keep_their_names(tmp_path: Path) -> N
         assert b"[DONE]" not in said.body
 
 
+async def test_sound_passes_as_it_is_and_an_error_in_its_place_as_an_error(tmp_path: Path) -> None:
+    sound = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ncontent-length: 6\r\n\r\n\xff\xf3\x00\r\n{"
+    broken = http(200, {"error": {"message": "no voice", "type": "x", "param": None, "code": None}})
+    body = {"model": "m", "input": "Hi", "voice": "alloy"}
+    async with house(tmp_path, sound, broken) as here:
+        key = await here.key()
+        said = await here.ask("POST", "/v1/audio/speech", key=key, body=body)
+        assert (said.status, said.headers["content-type"]) == (200, "audio/mpeg")
+        assert said.body == b"\xff\xf3\x00\r\n{"
+        assert (await here.ask("POST", "/v1/audio/speech", key=key, body=body)).status >= 400
+        assert [row.status == 200 for row in await rows(here)] == [False, True]
+
+
 async def test_an_upstreams_refusal_passes_with_its_status_and_nobody_is_to_try_again(tmp_path: Path) -> None:
     error = {"message": f"no such thing, {UPSTREAM_KEY}", "type": "invalid_request_error", "param": "x", "code": None}
     async with house(tmp_path, http(400, {"error": error})) as here:

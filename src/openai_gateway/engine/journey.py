@@ -295,6 +295,8 @@ class Journey:
         try:
             with self.waiting():
                 raw = await exchange.read_all()
+            if endpoint_of(self.call.endpoint).may_be_bytes and not _is_json(exchange):
+                return raw, {}
             body = dialect_of(target.provider.kind).answer(raw)
             json = loads(body)
         except Broke as broke:
@@ -444,6 +446,10 @@ def _bound(call: Call, row: ModelRow) -> Used | None:
     if row.price is None or output is None:
         return None
     return Used(tokens=tokens, money=money_bound(prompt_bound(call), output, row.price))
+
+
+def _is_json(exchange: Exchange) -> bool:
+    return "json" in exchange.headers.get("content-type", "").lower()
 
 
 def _boundless(target: Target) -> GatewayError:

@@ -47,7 +47,10 @@ async def _attempt_whole(journey: Journey, step: Try) -> Reply | Failure:
             return answer
         body, json = answer
         served = journey.served(attempt, facts_of(json, attempt.answer, first_byte))
-        return Reply(status=attempt.answer.status, body=body, json=json, served=served)
+        status, content_type = attempt.answer.status, "application/json"
+        if not json:
+            content_type = attempt.answer.headers.get("content-type", "application/octet-stream")
+        return Reply(status=status, body=body, json=json, served=served, content_type=content_type)
     finally:
         await attempt.aclose()
 

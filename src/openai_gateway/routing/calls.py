@@ -114,12 +114,16 @@ class Served:
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """A whole answer: the upstream's body, untouched (`body` the bytes, `json` the same read)."""
+    """A whole answer: the upstream's body, untouched (`body` the bytes, `json` the same read).
+
+    Of an answer that is no JSON, such as sound, `json` is empty, and `content_type` says what it is.
+    """
 
     status: int
     body: bytes
     json: Mapping[str, Json]
     served: Served
+    content_type: str = "application/json"
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,8 @@ class Endpoint:
     `generates`: asking twice costs money and changes nothing; of any other a request that may have been carried out is
     not sent again by itself. `has_choices`: its answers hold `choices`, and its streams `stream_options`. The events of
     a stream without choices have types instead: `begins` are those that bring nothing yet, `ends` those after which
-    nothing comes; where none is known, a stream that ends in peace has ended well.
+    nothing comes; where none is known, a stream that ends in peace has ended well. `may_be_bytes`: its whole answer may
+    be no JSON, such as sound, and then passes as it is.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Endpoint:
     has_choices: bool = False
     begins: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
+    may_be_bytes: bool = False
 
 
 ENDPOINTS: Final[Mapping[str, Endpoint]] = {
@@ -41,7 +43,7 @@ ENDPOINTS: Final[Mapping[str, Endpoint]] = {
         Endpoint(path="embeddings"),
         Endpoint(path="images/generations", ends=frozenset({"image_generation.completed"})),
         Endpoint(path="images/edits", ends=frozenset({"image_edit.completed"})),
-        Endpoint(path="audio/speech", ends=frozenset({"speech.audio.done"})),
+        Endpoint(path="audio/speech", ends=frozenset({"speech.audio.done"}), may_be_bytes=True),
         Endpoint(path="audio/transcriptions", ends=frozenset({"transcript.text.done"})),
         Endpoint(path="audio/translations"),
         Endpoint(path="moderations"),

@@ -169,7 +169,7 @@ class Service:
             await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor)
             return
         reply = await self._gateway.call(call)
-        headers = [JSON, *visit.fields, *served_fields(reply.served)]
+        headers = [("content-type", reply.content_type), *visit.fields, *served_fields(reply.served)]
         await visit.exchange.answer(reply.status, headers, reply.body)
 
     async def _list_models(self, visit: _Visit) -> None:

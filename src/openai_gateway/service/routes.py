@@ -62,6 +62,7 @@ ROUTES: Final = (
     _generates("responses", "Answer by the Responses API."),
     _generates("embeddings", "Turn texts into vectors."),
     _generates("images/generations", "Make images."),
+    _generates("audio/speech", "Speak a text."),
     _generates("moderations", "Judge whether texts are harmful."),
     _generates("rerank", "Order documents by a query."),
     Route(method="GET", template="/v1/models", who=Who.KEY, does=Does.LIST_MODELS, title="List the models."),
