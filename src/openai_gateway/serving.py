@@ -94,8 +94,7 @@ def serve_until_stopped(reread: Reread, service: ServiceSettings, *, log_level: 
     """The whole life of a service in this process. Raises ConfigError, and ends the process at a second signal."""
     refuse_open_doors(service)
     settings = reread()
-    secrets = [secret for secret in (service.metrics_token, service.store_password) if secret is not None]
-    redactor = Redactor([*settings.secrets, *secrets])
+    redactor = Redactor([*settings.secrets, *([] if service.metrics_token is None else [service.metrics_token])])
     set_up(log_level, redactor)
     for warning in settings.warnings:
         _LOG.warning("%s", warning)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
+
 from openai_gateway.config import file
+from openai_gateway.config.service import SERVE_KEYS
+from openai_gateway.routing.service_settings import ServiceSettings
+from openai_gateway.service.routes import ROUTES
 from openai_gateway_mcp.config import SETTINGS, Setting
 
 README = Path(__file__).parents[2] / "README.md"
@@ -39,3 +44,20 @@ def test_the_configuration_page_names_the_keys_that_the_file_may_hold() -> None:
     named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
     tables = file._TIMEOUTS, file._RETRIES, file._BREAKERS, file._BREAKER_COUNTS, file._CACHE_KEYS
     assert named == {*file._PROVIDER_KEYS, *file._MODEL_KEYS, *(key for table in tables for key in table)}
+
+
+def test_the_service_page_names_its_settings_with_their_flags_and_defaults() -> None:
+    text = (README.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(--[\w-]+)`)? *\| ([^|]*) \|", text, flags=re.MULTILINE)
+    assert {key for key, _, _ in rows} == set(SERVE_KEYS)
+    defaults = {field.name: field.default for field in attrs.fields(ServiceSettings)}
+    for key, flag, default in rows:
+        assert not flag or flag == f"--{key.replace('_', '-')}"
+        if re.fullmatch(r"`[^`]*`", default):
+            assert default.strip("`") == str(defaults[key]).removesuffix(".0").lower()
+
+
+def test_the_service_page_names_every_route() -> None:
+    text = (README.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    for route in ROUTES:
+        assert f"{route.template.replace('...', '')}`" in text, route.template

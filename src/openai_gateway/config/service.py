@@ -11,7 +11,6 @@ from openai_gateway.config.toml import Table
 from openai_gateway.errors import ConfigError
 from openai_gateway.routing.service_settings import ServiceSettings, Tls
 
-_MEGABYTE: Final = 2**20
 _GIGABYTE: Final = 2**30
 _TLS: Final = ("tls_certificate", "tls_key", "client_ca")
 
@@ -32,32 +31,19 @@ def _integer(least: int, most: int) -> Callable[[Table, str], int | None]:
     return lambda table, key: table.integer(key, least=least, most=most)
 
 
-def _failure(table: Table, key: str) -> str | None:
-    value = table.text(key)
-    if value not in {None, "refuse", "allow"}:
-        raise table.fault(key, f'{key} in {table.title} must be "refuse" or "allow".')
-    return value
-
-
 _KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
     "host": _text,
     "port": _integer(0, 65535),
     "tls_certificate": _text,
     "tls_key": _text,
     "client_ca": _text,
-    "workers": _integer(1, 64),
     "data": _text,
-    "store": _text,
-    "on_store_failure": _failure,
-    "dashboard": _flag,
     "repair": _flag,
     "origins": _texts,
     "hosts": _texts,
-    "files_provider": _text,
     "grace": lambda table, key: table.number(key, most=3600),
     "max_connections": _integer(1, 1_000_000),
     "max_body_bytes": _integer(1024, _GIGABYTE),
-    "max_upload_bytes": _integer(_MEGABYTE, 64 * _GIGABYTE),
     "retention_days": _integer(1, 36_500),
     "retention_rows": _integer(1000, 10**12),
 }
@@ -79,16 +65,14 @@ def service_settings(
     environ: Mapping[str, str], said: Mapping[str, Any], flags: Mapping[str, Any], *, no_auth: bool = False
 ) -> ServiceSettings:
     """The settings of a service. `said` is the file's, `flags` win where they are not None. Raises ConfigError."""
-    merged = {**said, **_environment(environ), **{key: value for key, value in flags.items() if value is not None}}
+    merged = {**said, **{key: value for key, value in flags.items() if value is not None}}
     tls = _tls({key: merged.pop(key, None) for key in _TLS})
-    data = str(Path(merged.pop("data", None) or data_directory(environ)).expanduser())
+    data = flags.get("data") or environment.text(environ, "GATEWAY_DATA") or said.get("data") or data_directory(environ)
     return ServiceSettings(
-        **merged,
-        data=data,
+        **{**merged, "data": str(Path(data).expanduser())},
         tls=tls,
         no_auth=no_auth,
         metrics_token=environment.read_secret(environ, "GATEWAY_METRICS_TOKEN"),
-        store_password=environment.read_secret(environ, "GATEWAY_STORE_PASSWORD"),
     )
 
 
@@ -101,11 +85,6 @@ def data_directory(environ: Mapping[str, str]) -> str:
     if home is None:
         raise ConfigError("There is no home directory to keep the store in: say where with --data.")
     return str(Path(home, ".local/state/openai-gateway"))
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    found = {"data": environment.text(environ, "GATEWAY_DATA"), "store": environment.text(environ, "GATEWAY_STORE")}
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _tls(files: Mapping[str, str | None]) -> Tls | None:

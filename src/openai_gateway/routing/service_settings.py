@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import attrs
 
 from openai_gateway.secret import Secret
@@ -20,7 +18,7 @@ class Tls:
 
 @attrs.frozen(kw_only=True)
 class ServiceSettings:
-    """`store` is "" for SQLite in the directory `data`, else a redis:// or rediss:// address without a password.
+    """`data` is the directory of the store and the audit log, `metrics_token` whose bearer may read the metrics.
 
     `origins` are those that a browser's page may call from, `hosts` the names that a Host header may have beside the
     bound address (empty: any, unless that is loopback). Sizes are in bytes, times in seconds, `retention_rows` is the
@@ -30,21 +28,14 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 4000  # LiteLLM's, so that a client's configuration may stay as it is
     tls: Tls | None = None
-    workers: int = 1
     data: str = ""
-    store: str = ""
-    store_password: Secret | None = None
-    on_store_failure: Literal["refuse", "allow"] = "refuse"
     no_auth: bool = False
-    dashboard: bool = False
     repair: bool = False
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     metrics_token: Secret | None = None
-    files_provider: str | None = None
     grace: float = 30.0
     max_connections: int = 10_000
     max_body_bytes: int = 32 * 2**20
-    max_upload_bytes: int = 512 * 2**20
     retention_days: int = 90
     retention_rows: int = 10_000_000

@@ -1,0 +1,91 @@
+"""A service that is killed under load: what a client had whole is in the ledger, and nothing is free."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+import threading
+from pathlib import Path
+
+import attrs
+import trio
+
+from openai_gateway.engine.store.sqlite import _now as real_clock
+from openai_gateway.engine.store.sqlite import open_sqlite
+from openai_gateway.service.audit import verify
+from tests.gateway_service.process import configuration, made_key, served
+from tests.gateway_store.load import totals
+from tests.peers.fake_upstream import running
+
+KILLS = 4
+CALLERS = 6
+BEFORE_A_KILL = 25
+
+
+class Load:
+    """Callers that ask without pause until the service is gone; the ids of the calls whose answers they had whole."""
+
+    def __init__(self, port: int, key: str, round_: int) -> None:
+        self.whole: list[str] = []
+        self.enough = threading.Event()
+        self._port, self._key, self._round = port, key, round_
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CALLERS)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(30)
+
+    def _ask(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        body = {"model": "echo", "messages": [{"role": "user", "content": "Hi"}], "stream": number % 2 == 0}
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            for count in range(100_000):
+                id_ = f"r{self._round}-{number}-{count}"
+                connection.request("POST", "/v1/chat/completions", json.dumps(body), {**headers, "x-request-id": id_})
+                answer = connection.getresponse()
+                said = answer.read()
+                if answer.status == 200 and (number % 2 or b"[DONE]" in said):
+                    self.whole.append(id_)
+                    if len(self.whole) >= BEFORE_A_KILL:
+                        self.enough.set()
+        except (http.client.HTTPException, OSError):
+            self.enough.set()  # it is gone
+        finally:
+            connection.close()
+
+
+async def after_the_leases(path: str) -> dict[str, int]:
+    """As 20 s later: whoever looks then charges what the dead had reserved."""
+    async with open_sqlite(path, clock=lambda: attrs.evolve(real_clock(), now=real_clock().now + 20)):
+        return totals(path)
+
+
+def test_whatever_a_client_received_whole_has_its_row_however_often_it_is_killed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    key = made_key(data, "--budget", "1000000", "--max-parallel", "100", "--rpm", "1000000")
+    whole: list[str] = []
+    with running() as upstream:
+        config = configuration(tmp_path / "gateway.toml", upstream.url)
+        for number in range(KILLS):
+            with served(data, "--config", str(config)) as service:
+                load = Load(int(service.url.rpartition(":")[2]), key, number)
+                load.start()
+                assert load.enough.wait(30)
+                service.process.kill()
+                load.join()
+                whole += load.whole
+    assert len(whole) >= KILLS * BEFORE_A_KILL
+    with sqlite3.connect(data / "gateway.db") as ledger:
+        rows = {id_ for (id_,) in ledger.execute("SELECT id FROM ledger WHERE status = 200")}
+    assert set(whole) <= rows
+    sums = trio.run(after_the_leases, str(data / "gateway.db"))
+    assert sums["spent"] == sums["rows"] + sums["charged"]
+    assert (sums["reserved"], sums["running"]) == (0, 0)
+    with (data / "audit.jsonl").open(encoding="utf-8") as log:
+        assert verify(log).wrong == ""
