@@ -70,7 +70,7 @@ async def run_service(
     async with (
         open_store(service) as store,
         open_audit(str(Path(service.data) / "audit.jsonl")) as audit,
-        open_gateway(settings, redactor=redactor, store=store, record=metrics.record) as gateway,
+        open_gateway(settings, redactor=redactor, store=store, record=metrics.record, strangers=True) as gateway,
     ):
         app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics, in_work=lambda: server.exchanges)
         server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)

@@ -270,3 +270,20 @@ async def test_what_stores_is_not_sent_again_when_its_kept_connection_dies(
         with nullcontext() if asked == 2 else pytest.raises(GatewayError, match="broke"):
             await gateway.call(ask(**call))
         assert len(server.connections) == asked
+
+
+@pytest.mark.parametrize("strangers", [False, True])
+async def test_between_strangers_no_connection_of_httpx_passes_from_hand_to_hand(strangers: bool) -> None:
+    """What a server sends after an answer is the next caller's in httpx; whose calls are strangers' keeps none."""
+
+    async def answers(connection: Connection) -> None:
+        while await connection.request():
+            await connection.stream.send_all(ANSWER)
+
+    async with (
+        loopback(answers) as server,
+        open_gateway(at(server.base_url, transport="httpx"), strangers=strangers) as gateway,
+    ):
+        for _ in range(3):
+            await gateway.call(ask())
+        assert len(server.connections) == (3 if strangers else 1)

@@ -35,6 +35,7 @@ async def open_gateway(
     redactor: Redactor | None = None,
     record: Record = forget,
     store: Store | None = None,
+    strangers: bool = False,
 ) -> AsyncIterator[Gateway]:
     """A gateway for these settings; its connections are closed at the end.
 
@@ -42,8 +43,9 @@ async def open_gateway(
     the `redactor` of your log: it learns every key before it is used, so that no line shows one that came later.
     `record` gets the Account of each call once, at its end. `store` is where limits are kept, and a service's ledger;
     without one they are this process's own. It stays its owner's to close.
+    `strangers` says that the callers do not trust each other (`open_upstream`).
     """
-    async with open_upstream(transport) as upstream:
+    async with open_upstream(transport, strangers=strangers) as upstream:
         draws = SystemRandom().random if random is None else random
         yield Gateway(settings, upstream, draws, redactor=redactor, record=record, store=store)
 

@@ -29,6 +29,10 @@ Transport = httpx.AsyncBaseTransport
 
 _MAX_BUFFERED_PIECES: Final = 2**16
 _LIMITS: Final = httpx.Limits(max_connections=256, max_keepalive_connections=64, keepalive_expiry=5.0)
+_NONE_KEPT: Final = httpx.Limits(max_connections=256, max_keepalive_connections=0)
+"""httpx takes what a server sends after an answer for the next one: between callers that do not trust each other no
+connection may pass from hand to hand."""
+
 
 CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (Unreachable, Cause.CONNECT),
@@ -56,15 +60,18 @@ _GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore beg
 
 
 def httpx_transport(
-    provider: Provider, *, tls: ssl.SSLContext | None, tls_to_proxy: ssl.SSLContext | None
+    provider: Provider, *, tls: ssl.SSLContext | None, tls_to_proxy: ssl.SSLContext | None, keeps: bool = True
 ) -> Transport:
-    """httpx's own transport. `tls` is for an https:// address, `tls_to_proxy` for such a proxy. Raises Broke."""
+    """httpx's own transport. `tls` is for an https:// address, `tls_to_proxy` for such a proxy. Raises Broke.
+
+    `keeps`: whether a connection may serve one call after another.
+    """
     if provider.http2 and importlib.util.find_spec("h2") is None:  # for settings that no file was read for
         raise Broke(Cause.NOT_CONFIGURED, "HTTP/2 needs the extra `http2`")
     # trust_env stays off: config/ reads the environment, proxies and certificates included.
     proxy = None if provider.proxy is None else httpx.Proxy(provider.proxy, ssl_context=tls_to_proxy)
     return httpx.AsyncHTTPTransport(
-        verify=tls or False, trust_env=False, limits=_LIMITS, proxy=proxy, http2=provider.http2
+        verify=tls or False, trust_env=False, limits=_LIMITS if keeps else _NONE_KEPT, proxy=proxy, http2=provider.http2
     )
 
 

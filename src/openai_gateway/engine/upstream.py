@@ -42,12 +42,13 @@ _USER_AGENT: Final = f"openai-gateway/{__version__}"
 
 
 @asynccontextmanager
-async def open_upstream(transport: Transport | None = None) -> AsyncIterator[Upstream]:
+async def open_upstream(transport: Transport | None = None, *, strangers: bool = False) -> AsyncIterator[Upstream]:
     """The connections to all providers, closed at the end.
 
-    A given `transport` stands in for all of them, and stays its owner's to close.
+    A given `transport` stands in for all of them, and stays its owner's to close. `strangers`: the callers do not trust
+    each other, so that httpx's own transport keeps no connection from one call to the next.
     """
-    upstream = Upstream(transport)
+    upstream = Upstream(transport, strangers=strangers)
     try:
         yield upstream
     finally:
@@ -57,7 +58,8 @@ async def open_upstream(transport: Transport | None = None) -> AsyncIterator[Ups
 class Upstream:
     """Sends requests; it keeps a pool of connections for each provider and makes it when it is first needed."""
 
-    def __init__(self, transport: Transport | None = None) -> None:
+    def __init__(self, transport: Transport | None = None, *, strangers: bool = False) -> None:
+        self._strangers = strangers
         self._given = transport
         self._own: dict[_Way, Transport] = {}
         self._is_closed = False
@@ -111,7 +113,7 @@ class Upstream:
             return self._given
         way = _way(provider)
         if way not in self._own:
-            self._own[way] = _network_transport(provider)
+            self._own[way] = _network_transport(provider, keeps=not self._strangers)
         return self._own[way]
 
 
@@ -134,7 +136,7 @@ def _way(provider: Provider) -> _Way:
     )
 
 
-def _network_transport(provider: Provider) -> Transport:
+def _network_transport(provider: Provider, *, keeps: bool) -> Transport:
     is_https = provider.base_url.startswith("https://")
     if provider.transport == "httpx" or provider.http2 or provider.proxy is not None:
         to_proxy = (provider.proxy or "").startswith("https://")
@@ -142,6 +144,7 @@ def _network_transport(provider: Provider) -> Transport:
             provider,
             tls=_tls(provider) if is_https else None,
             tls_to_proxy=_tls(attrs.evolve(provider, client_cert=None)) if to_proxy else None,
+            keeps=keeps,
         )
     return Http11Transport(tls=_tls(provider, alpn=True) if is_https else None)
 
