@@ -192,7 +192,7 @@ def memory(pid: int) -> float:
 
 def tree(pid: int) -> list[int]:
     """The process and its children, and theirs."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = [one for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()]
     return [pid, *(found for child in children for found in tree(int(child)))]
 
 

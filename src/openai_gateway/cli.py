@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -80,6 +81,10 @@ def serve(
     grace: Annotated[
         float | None, typer.Option(help="Seconds that calls may still take at the end.  [default: 30]", min=0)
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that serve side by side.  [default: 1]", min=1, max=64)
+    ] = None,
+    worker: Annotated[str | None, typer.Option("--worker", hidden=True)] = None,
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask for no key. Only on an address of this machine alone.")
     ] = False,
@@ -88,7 +93,7 @@ def serve(
 
     SIGTERM drains and ends it, SIGHUP reloads the configuration.
     """
-    from openai_gateway.serving import serve_until_stopped  # noqa: PLC0415 - the engine, for this command alone
+    from openai_gateway.serving import Inherited, serve_until_stopped  # noqa: PLC0415 - the engine, for this command alone
 
     flags = {
         "host": host,
@@ -98,10 +103,17 @@ def serve(
         "tls_key": tls_key,
         "client_ca": client_ca,
         "grace": grace,
+        "workers": workers,
     }
     environ = os.environ  # noqa: TID251 - a composition root: here it comes in
     service = config.load_service(environ, config_path=config_file, flags=flags, no_auth=no_auth)
-    serve_until_stopped(lambda: _load(config_file), service, log_level=config.log_level(environ))
+    serve_until_stopped(
+        lambda: _load(config_file),
+        service,
+        log_level=config.log_level(environ),
+        argv=sys.argv[1:],
+        inherited=None if worker is None else Inherited.of(worker),
+    )
 
 
 @_config.command("check")

@@ -6,12 +6,14 @@ import gc
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import attrs
 import trio
 
 from openai_gateway.engine.beside import beside
@@ -27,6 +29,7 @@ from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor
 from openai_gateway.service.app import Service
 from openai_gateway.service.audit import open_audit
+from openai_gateway.service.control import Line, Worker
 from openai_gateway.service.guard import is_loopback
 from openai_gateway.service.metrics import Metrics
 from openai_gateway.service.replies import refuse
@@ -53,6 +56,23 @@ async def bind(service: ServiceSettings) -> Sequence[trio.SocketListener]:
         raise ConfigError(f"{service.host}:{service.port} cannot be listened on: {error.strerror or error}.") from None
 
 
+@attrs.frozen(kw_only=True)
+class Inherited:
+    """What a worker has from its parent: the listening sockets, and its end of the line."""
+
+    listeners: tuple[int, ...]
+    line: int
+
+    @classmethod
+    def of(cls, said: str) -> Inherited:
+        """From the descriptors as the parent wrote them, its line last. Raises ConfigError."""
+        numbers = said.split(",")
+        if len(numbers) < 2 or not all(number.isdecimal() for number in numbers):
+            raise ConfigError("--worker is for the workers that `serve --workers` starts.")
+        *listeners, line = map(int, numbers)
+        return cls(listeners=tuple(listeners), line=line)
+
+
 async def run_service(
     settings: Settings,
     service: ServiceSettings,
@@ -61,8 +81,12 @@ async def run_service(
     redactor: Redactor,
     drain: trio.Event,
     reread: Reread,
+    line: Line | None = None,
 ) -> None:
-    """Serve until `drain` is set and what was in work then has ended, or the grace is over."""
+    """Serve until `drain` is set and what was in work then has ended, or the grace is over.
+
+    With the `line` to a parent the parent says when to reload and to drain; without one the signals do.
+    """
     tls = None
     if service.tls is not None:
         tls = server_context(service.tls.certificate, service.tls.key, service.tls.client_ca)
@@ -72,11 +96,22 @@ async def run_service(
         open_audit(str(Path(service.data) / "audit.jsonl")) as audit,
         open_gateway(settings, redactor=redactor, store=store, record=metrics.record, strangers=True) as gateway,
     ):
-        app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics, in_work=lambda: server.exchanges)
+        reloading = Reloading(gateway, metrics, reread)
+        worker = None if line is None else reloading.worker(line, drain)
+        app = Service(
+            gateway,
+            store,
+            service,
+            redactor,
+            audit=audit,
+            metrics=metrics,
+            in_work=lambda: server.exchanges,
+            counts=None if worker is None else worker.summed,
+        )
         server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)
         await _say_how_to_begin(store, service)
         async with beside(
-            partial(_reload_at_hangup, gateway, metrics, reread),
+            reloading.at_hangup if worker is None else worker.run,
             partial(_prune, store, service),
             partial(server.serve, listeners),
         ):
@@ -90,25 +125,102 @@ async def run_service(
                 _LOG.warning("The grace of %g s is over; %d call(s) are cut.", service.grace, server.exchanges)
 
 
-def serve_until_stopped(reread: Reread, service: ServiceSettings, *, log_level: str) -> None:
-    """The whole life of a service in this process. Raises ConfigError, and ends the process at a second signal."""
+class Reloading:
+    """Keeps a gateway's settings what the files say: at a signal, or in two steps as a parent says."""
+
+    def __init__(self, gateway: Gateway, metrics: Metrics, reread: Reread) -> None:
+        self._gateway = gateway
+        self._metrics = metrics
+        self._reread = reread
+        self._checked: Settings | None = None
+
+    def worker(self, line: Line, drain: trio.Event) -> Worker:
+        """This process as a worker."""
+        return Worker(line, drain=drain, check=self.check, swap=self.swap, count=self._metrics.snapshot)
+
+    async def check(self) -> str:
+        """Read the configuration; what is wrong with it, "" for nothing."""
+        try:
+            self._checked = await trio.to_thread.run_sync(self._reread, abandon_on_cancel=True)
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    async def swap(self) -> None:
+        """Let what was read last take effect."""
+        settings, self._checked = self._checked, None
+        if settings is not None:
+            self._metrics.reload(settings.table)
+            await self._gateway.reload(settings)
+
+    async def at_hangup(self) -> None:
+        """Both, at each SIGHUP."""
+        with trio.open_signal_receiver(signal.SIGHUP) as signals:
+            async for _ in signals:
+                if error := await self.check():
+                    _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
+                    continue
+                await self.swap()
+                rows = len(self._gateway.settings.table.rows)
+                _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", rows)
+
+
+def serve_until_stopped(
+    reread: Reread, service: ServiceSettings, *, log_level: str, argv: Sequence[str], inherited: Inherited | None = None
+) -> None:
+    """The whole life of a service in this process. Raises ConfigError, and ends the process at a second signal.
+
+    `argv` is the command line, for workers; a process that has `inherited` is one.
+    """
     refuse_open_doors(service)
     settings = reread()
     redactor = Redactor([*settings.secrets, *([] if service.metrics_token is None else [service.metrics_token])])
     set_up(log_level, redactor)
-    for warning in settings.warnings:
-        _LOG.warning("%s", warning)
-    trio.run(_serve, settings, service, redactor, reread)
+    if inherited is None:
+        for warning in settings.warnings:
+            _LOG.warning("%s", warning)
+    try:
+        if inherited is None and service.workers > 1:
+            trio.run(_supervise, service, argv)
+        else:
+            trio.run(_serve, settings, service, redactor, reread, inherited)
+    except GatewayError as error:  # the store cannot be used
+        message = str(error)
+    else:
+        return
+    raise ConfigError(message)
 
 
-async def _serve(settings: Settings, service: ServiceSettings, redactor: Redactor, reread: Reread) -> None:
-    drain = trio.Event()
+async def _supervise(service: ServiceSettings, argv: Sequence[str]) -> None:
+    from openai_gateway.supervisor import Supervisor  # noqa: PLC0415 - for several workers alone
+
     listeners = await bind(service)
-    async with beside(partial(watch_signals, drain, os._exit)):
-        address = listeners[0].socket.getsockname()
-        scheme = "http" if service.tls is None else "https"
-        _LOG.info("Serving on %s://%s:%d.", scheme, service.host, address[1])
-        await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread)
+    _say_where(service, listeners)
+    await Supervisor(argv, service, [one.socket.fileno() for one in listeners]).run()
+
+
+async def _serve(
+    settings: Settings, service: ServiceSettings, redactor: Redactor, reread: Reread, inherited: Inherited | None
+) -> None:
+    drain = trio.Event()
+    if inherited is None:
+        listeners = await bind(service)
+        async with beside(partial(watch_signals, drain, os._exit)):
+            _say_where(service, listeners)
+            await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread)
+        return
+    sockets = [trio.socket.from_stdlib_socket(socket.socket(fileno=number)) for number in inherited.listeners]
+    line = Line(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=inherited.line))))
+    listeners = [trio.SocketListener(one) for one in sockets]
+    if hasattr(signal, "SIGHUP"):  # one for the whole group is the parent's to act on
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    async with beside(partial(watch_signals, drain, os._exit)):  # systemd sends SIGTERM to all processes of a unit
+        await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread, line=line)
+
+
+def _say_where(service: ServiceSettings, listeners: Sequence[trio.SocketListener]) -> None:
+    scheme = "http" if service.tls is None else "https"
+    _LOG.info("Serving on %s://%s:%d.", scheme, service.host, listeners[0].socket.getsockname()[1])
 
 
 async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> None:
@@ -119,19 +231,6 @@ async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> No
                 leave(128 + signum)
             _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
             drain.set()
-
-
-async def _reload_at_hangup(gateway: Gateway, metrics: Metrics, reread: Reread) -> None:
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            try:
-                settings = await trio.to_thread.run_sync(reread, abandon_on_cancel=True)
-            except ConfigError as error:
-                _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
-                continue
-            metrics.reload(settings.table)
-            await gateway.reload(settings)
-            _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", len(settings.table.rows))
 
 
 async def _prune(store: ServiceStore, service: ServiceSettings) -> None:

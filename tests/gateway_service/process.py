@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+from typer.testing import CliRunner
 
+from openai_gateway.cli import app
 from tests.peers.fake_upstream import KEY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,8 +41,9 @@ def command(*argv: str, data: Path | None = None, **more: str) -> subprocess.Com
 
 
 def made_key(data: Path, *argv: str) -> str:
-    done = command("keys", "create", *argv, data=data)
-    assert done.returncode == 0, done.stderr
+    """A new key, by the command, without a process of its own."""
+    done = CliRunner().invoke(app, ["keys", "create", *argv, "--data", str(data)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     return done.stdout.strip()
 
 

@@ -37,6 +37,7 @@ _KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
     "tls_certificate": _text,
     "tls_key": _text,
     "client_ca": _text,
+    "workers": _integer(1, 64),
     "data": _text,
     "repair": _flag,
     "origins": _texts,

@@ -28,6 +28,7 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 4000  # LiteLLM's, so that a client's configuration may stay as it is
     tls: Tls | None = None
+    workers: int = 1
     data: str = ""
     no_auth: bool = False
     repair: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -31,13 +31,16 @@ from openai_gateway.service.asking import (
 )
 from openai_gateway.service.audit import Audit
 from openai_gateway.service.guard import ANYBODY, Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
-from openai_gateway.service.metrics import Metrics, render
+from openai_gateway.service.metrics import Metrics, Snapshot, render
 from openai_gateway.service.openapi import description
 from openai_gateway.service.replies import JSON, Fields, error_reply, json_body, served_fields
 from openai_gateway.service.routes import Does, Match, NoMatch, Route, Who, match
 from openai_gateway.service.streaming import relay
 
 _READY_FOR: Final = 1.0  # seconds that an answer of the store about itself is good for
+Counts = Sequence[Snapshot]
+"""What each worker counted."""
+
 _NOTED: Final = frozenset({401, 403, 429})
 """Refusals that the audit log has: somebody wanted what is not theirs."""
 
@@ -60,6 +63,7 @@ class Service:
         audit: Audit,
         metrics: Metrics,
         in_work: Callable[[], int] = lambda: 0,
+        counts: Callable[[], Awaitable[Counts]] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.draining = False
@@ -70,6 +74,7 @@ class Service:
         self._audit = audit
         self._metrics = metrics
         self._in_work = in_work
+        self._counts = counts
         self._wall = wall
         self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
         self._guard = Guard(store, no_auth=settings.no_auth, wall=wall)
@@ -205,8 +210,9 @@ class Service:
         await visit.answer_json(description())
 
     async def _show_metrics(self, visit: _Visit) -> None:
+        counts = [self._metrics.snapshot()] if self._counts is None else await self._counts()
         try:
-            text = render([self._metrics.snapshot()], in_work=self._in_work(), health=self._gateway.health())
+            text = render(counts, in_work=self._in_work(), health=self._gateway.health())
         except ConfigError as error:
             raise GatewayError(kind=Kind.CONFIGURATION, message=str(error)) from None
         headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8"), *visit.fields]

@@ -17,6 +17,8 @@ from openai_gateway.routing.plan import RouteTable, matches
 
 Labels = tuple[str, ...]
 Counts = defaultdict[str, float]
+Snapshot = Iterable[tuple[str, Labels, Mapping[str, float]]]
+"""What one process counted, as JSON can carry it."""
 
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
@@ -120,7 +122,7 @@ class Metrics:
 
 
 def render(
-    snapshots: Iterable[Iterable[tuple[str, Labels, Mapping[str, float]]]],
+    snapshots: Iterable[Snapshot],
     *,
     in_work: int,
     health: Mapping[str, BreakerState],
