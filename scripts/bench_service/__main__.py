@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import socket
@@ -120,7 +121,9 @@ def table(chosen: Sequence[Gateway], runs: Mapping[str, Sequence[load.Run]]) -> 
         found = {one.name: median(line.of(run) for run in runs[one.name]) for one in chosen}
         ours = found.get("ours", 0.0)
         cells = [
-            line.shown.format(value) + ("" if name == "ours" or not ours else f" ({value / ours:.2f}x)")
+            "none came"
+            if math.isnan(value)
+            else line.shown.format(value) + ("" if name == "ours" or not ours else f" ({value / ours:.2f}x)")
             for name, value in found.items()
         ]
         lines.append(f"| {line.title} | {' | '.join(cells)} | {line.aim} |")

@@ -25,6 +25,7 @@ UPSTREAM_KEY = "bench-upstream-key"
 LITELLM, PORTKEY = "litellm[proxy]==1.108.7", "@portkey-ai/gateway@1.15.2"
 
 
+_OPEN = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}  # keys would cost it more
 _LITELLM_MODEL = {"model": "openai/m", "api_key": UPSTREAM_KEY}
 
 
@@ -154,7 +155,7 @@ def _run_litellm(ports: Ports, room: Path) -> tuple[Sequence[str | Path], Mappin
     (room / "config.yaml").write_text(json.dumps({"model_list": models}))  # JSON is YAML
     where = ["--port", str(ports.own), "--host", "127.0.0.1"]
     command = [CACHE / "litellm/bin/litellm", "--config", room / "config.yaml", *where]
-    return command, {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    return command, {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **_OPEN}
 
 
 def _portkey() -> str | None:

@@ -303,7 +303,10 @@ def _note(config_file: str | None, data: str | None, event: str, **facts: str) -
         async with open_audit(str(Path(_settings(config_file, data).data) / "audit.jsonl")) as audit:
             await audit.note(event, actor=f"cli:{os.getuid()}", **facts)
 
-    trio.run(write)
+    try:
+        trio.run(write)
+    except GatewayError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _new_key(asked: KeyRequest, now: int) -> tuple[VirtualKey, str]:

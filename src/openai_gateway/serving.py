@@ -36,6 +36,7 @@ from openai_gateway.service.replies import refuse
 
 _LOG: Final = logging.getLogger("openai_gateway")
 _DAY: Final = 86_400_000  # milliseconds
+_LAST_LOOK: Final = 0.2  # seconds
 _PRUNE_EVERY: Final = 3600.0  # seconds
 
 Reread = Callable[[], Settings]
@@ -120,6 +121,8 @@ async def run_service(
             app.draining = True
             server.drain()
             with trio.move_on_after(service.grace) as grace:
+                await server.until_idle()
+                await trio.sleep(_LAST_LOOK)  # whoever is in the kernel's line is told, not reset
                 await server.until_idle()
             if grace.cancelled_caught:
                 _LOG.warning("The grace of %g s is over; %d call(s) are cut.", service.grace, server.exchanges)

@@ -14,7 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_gateway.errors import ConfigError
+from openai_gateway.errors import GatewayError
 from openai_gateway.service.audit import chained, open_audit, verify
 from tests.gateway_service.house import house
 
@@ -115,10 +115,16 @@ async def test_of_a_flood_of_refusals_a_hundred_a_minute_are_written_and_the_res
     assert checked(path) == 102
 
 
-async def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+async def test_a_log_that_cannot_be_written_says_so_and_ends_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_audit(str(tmp_path)) as audit:
-        with pytest.raises(ConfigError, match="cannot be written"):
+        with pytest.raises(GatewayError, match="cannot be written") as caught:
             await audit.note("e", actor="me")
+        assert caught.value.status == 503
+        audit.refused(actor="-", status=401)
+        await audit.flush()
+    assert "1 refusal(s) are not in the audit log" in caplog.text
 
 
 async def test_what_an_admin_does_and_who_is_refused_is_in_it_and_no_key(tmp_path: Path) -> None:

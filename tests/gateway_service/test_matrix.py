@@ -88,6 +88,15 @@ async def test_metrics_are_for_their_token_where_there_is_one(tmp_path: Path) ->
         assert (await here.ask("GET", "/metrics", key=token)).status == 200
 
 
+@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-real-ip"])
+async def test_metrics_without_a_token_are_not_for_whom_a_proxy_of_this_machine_speaks(
+    tmp_path: Path, name: str
+) -> None:
+    async with house(tmp_path) as here:
+        said = await here.ask("GET", "/metrics", headers={name: "203.0.113.7"})
+        assert (said.status, said.error["code"]) == (403, "metrics_not_allowed")
+
+
 async def test_two_keys_that_differ_are_none_and_other_headers_will_do(tmp_path: Path) -> None:
     async with house(tmp_path) as here:
         one, other = await here.key(), await here.key()

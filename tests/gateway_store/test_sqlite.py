@@ -258,6 +258,21 @@ async def test_a_file_that_cannot_be_used_lets_nobody_through_and_is_used_again_
         assert totals(path) == {"rows": 30, "charged": 0, "reserved": 0, "spent": 30, "running": 0}
 
 
+async def test_a_row_that_cannot_be_read_fails_whoever_asks_for_it_and_nobody_else(
+    store: SqliteStore, path: str
+) -> None:
+    await store.put_key(VirtualKey(id="key_1", digest=digest_of("a")))
+    await let_in(store, asks())
+    with sqlite3.connect(path) as direct:
+        direct.execute("UPDATE uses SET spending = 'nonsense', version = version + 1")
+        direct.execute("UPDATE keys SET content = 'nonsense'")
+    for attempt in (store.reserve(asks()), store.key_of(digest_of("a"))):
+        with pytest.raises(ValueError, match="Expecting value"):
+            await attempt
+    await let_in(store, asks(Limits(key="other", title="other", rpm=1)))
+    assert await store.key_of(digest_of("b")) is None
+
+
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
 async def test_a_file_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.db"

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,8 +18,9 @@ import attrs
 import trio
 
 from openai_gateway.engine.beside import beside
-from openai_gateway.errors import ConfigError
+from openai_gateway.errors import GatewayError, Kind
 
+_LOG: Final = logging.getLogger(__name__)
 _FIRST: Final = "0" * 64
 _TAIL: Final = 64 * 1024  # bytes in which the last line is looked for; none is longer
 _MOST_REFUSALS: Final = 100
@@ -74,7 +76,7 @@ class Audit:
         self._came = trio.Event()
 
     async def note(self, event: str, *, actor: str, **facts: str | int | None) -> None:
-        """Write an entry, for good. Raises ConfigError where that cannot be done."""
+        """Write an entry, for good. Raises GatewayError where that cannot be done."""
         entry = self._entry(event, actor, facts)
         await trio.to_thread.run_sync(self._append, [entry])
 
@@ -94,15 +96,22 @@ class Audit:
         while True:
             await self._came.wait()
             self._came = trio.Event()
-            pending, self._pending = self._pending, []
-            await trio.to_thread.run_sync(self._append, pending)
+            await self._write_pending()
 
     async def flush(self) -> None:
         """Write what is pending."""
         self._tell_how_many()
+        await self._write_pending()
+
+    async def _write_pending(self) -> None:
+        """Where that cannot be done the log says so: whoever was refused stays refused, and the others are served."""
         pending, self._pending = self._pending, []
-        if pending:
+        if not pending:
+            return
+        try:
             await trio.to_thread.run_sync(self._append, pending)
+        except GatewayError as error:
+            _LOG.error("%d refusal(s) are not in the audit log: %s", len(pending), error)
 
     def _tell_how_many(self) -> None:
         more = self._refusals - _MOST_REFUSALS
@@ -125,7 +134,10 @@ class Audit:
                 os.lseek(file, end, os.SEEK_SET)
                 os.write(file, "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
-            raise ConfigError(f"The audit log {self._path} cannot be written: {error.strerror or error}.") from None
+            message = f"The audit log {self._path} cannot be written: {error.strerror or error}."
+        else:
+            return
+        raise GatewayError(kind=Kind.STORE, message=message, retry_after=1)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:

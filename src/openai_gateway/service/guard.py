@@ -26,6 +26,9 @@ FRESH: Final = 1.0
 _REMEMBERED: Final = 4096
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 _OTHER_HEADERS: Final = ("api-key", "x-api-key")  # Azure's client, and Anthropic's
+_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""A proxy on this machine is here for somebody who is not."""
+
 _LOOPBACK_NAMES: Final = frozenset({"localhost"})
 
 ANYBODY: Final = VirtualKey(id="", digest="", name="", role="user")
@@ -148,7 +151,8 @@ def refuse_no_admin(key: VirtualKey) -> None:
 def refuse_metrics(request: Request, token: Secret | None) -> None:
     """The metrics are for whoever has their token; where there is none, for this machine. Raises GatewayError."""
     if token is None:
-        if request.peer and not is_loopback(request.peer):
+        is_passed_on = any(request.headers.get(name) is not None for name in _OF_PROXIES)
+        if is_passed_on or (request.peer and not is_loopback(request.peer)):
             raise _forbidden("Without a token the metrics are shown to this machine alone.", "metrics_not_allowed")
         return
     if Secret(presented_key(request), name="the token") != token:

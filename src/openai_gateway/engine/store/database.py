@@ -73,7 +73,7 @@ class Database:
             await job.done.wait()
         except trio.Cancelled:
             if undo is not None:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + _BUSY):
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 3 * _BUSY):
                     await job.done.wait()
                     if job.error is None:
                         self._jobs.put(_Job(undo(job.result), keys))
@@ -108,7 +108,7 @@ class Database:
             with self._transaction({key for job in jobs for key in job.keys}) as connection:
                 for job in jobs:
                     job.result = job.work(connection)
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the pump of all work: a fault of one piece must not end the thread
             if len(jobs) == 1:
                 jobs[0].error = error
             else:
