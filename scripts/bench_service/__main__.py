@@ -121,7 +121,7 @@ def table(chosen: Sequence[Gateway], runs: Mapping[str, Sequence[load.Run]]) -> 
         found = {one.name: median(line.of(run) for run in runs[one.name]) for one in chosen}
         ours = found.get("ours", 0.0)
         cells = [
-            "none came"
+            "not measured"
             if math.isnan(value)
             else line.shown.format(value) + ("" if name == "ours" or not ours else f" ({value / ours:.2f}x)")
             for name, value in found.items()
