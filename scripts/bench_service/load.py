@@ -183,7 +183,7 @@ async def leave(started: Started, silent: socket.socket, phase: str) -> float:
         with trio.move_on_after(NEVER):
             await over.wait()
         nursery.cancel_scope.cancel()
-    return min(NEVER, seen - left)
+    return min(NEVER, max(0.0, seen - left))
 
 
 def processor_time(pid: int) -> float:

@@ -53,6 +53,20 @@ def test_a_budget_begins_anew_with_its_period_and_an_old_call_is_charged_to_its_
     assert isinstance(limiter.reserve(asks(limits, 10), 0, wall=NOON + 5 * DAY), Reservation)
 
 
+def test_a_period_is_remembered_for_as_long_as_a_call_of_it_is_in_work() -> None:
+    limiter, limits = Limiter(), of(10)
+    first, second, *_ = (limiter.reserve(asks(limits, 4), 0, wall=NOON + day * DAY) for day in range(2))
+    assert isinstance(first, Reservation)
+    assert isinstance(second, Reservation)
+    limiter.settle(second, 0, 0, money=4, wall=NOON + DAY)
+    for day in (2, 3):
+        limiter.reserve(asks(limits, 1), 0, wall=NOON + day * DAY)
+    limiter.settle(first, 0, 0, money=3, wall=NOON + 3 * DAY)
+    spending = limiter._use("k").spending
+    assert sorted(spending) == ["2026-02-28", "2026-03-02", "2026-03-03"]
+    assert (spending["2026-02-28"].reserved, spending["2026-02-28"].spent) == (0, 3)
+
+
 def test_more_for_a_call_is_no_request_and_takes_no_place() -> None:
     limiter, limits = Limiter(), of(10, rpm=1, max_parallel=1)
     first = limiter.reserve(asks(limits, 3), 0, wall=NOON)
