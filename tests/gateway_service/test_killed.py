@@ -6,6 +6,7 @@ import http.client
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -81,7 +82,7 @@ def test_whatever_a_client_received_whole_has_its_row_however_often_it_is_killed
                 load.join()
                 whole += load.whole
     assert len(whole) >= KILLS * BEFORE_A_KILL
-    with sqlite3.connect(data / "gateway.db") as ledger:
+    with closing(sqlite3.connect(data / "gateway.db")) as ledger, ledger:
         rows = {id_ for (id_,) in ledger.execute("SELECT id FROM ledger WHERE status = 200")}
     assert set(whole) <= rows
     sums = trio.run(after_the_leases, str(data / "gateway.db"))

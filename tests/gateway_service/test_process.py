@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import openai
@@ -169,7 +170,7 @@ def test_a_stream_that_runs_when_it_is_asked_to_stop_ends_well_and_new_work_is_r
     assert service.process.wait(30) == 0
     assert done
     assert done[0].startswith("drop drop")
-    with sqlite3.connect(tmp_path / "gateway.db") as ledger:
+    with closing(sqlite3.connect(tmp_path / "gateway.db")) as ledger, ledger:
         rows = ledger.execute("SELECT status FROM ledger WHERE model = 'drip'").fetchall()
     assert rows == [(200,)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from random import Random
 
 import trio
@@ -24,7 +25,7 @@ ENDLESS = Limits(key="key endless", title="key endless", max_parallel=1000, budg
 
 def totals(path: str) -> dict[str, int]:
     """Money of the rows, of what was charged for the dead, and of all budgets; places that are taken."""
-    with sqlite3.connect(path) as direct:
+    with closing(sqlite3.connect(path)) as direct, direct:
         (rows, calls), (charged,) = (
             direct.execute("SELECT coalesce(sum(money), 0), count(*) FROM ledger").fetchone(),
             direct.execute("SELECT coalesce(sum(money), 0) FROM charged").fetchone(),

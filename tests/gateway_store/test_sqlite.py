@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +197,9 @@ async def test_who_waits_for_a_place_gets_it_when_it_is_free_first_come_first(st
 async def test_what_a_dead_process_reserved_is_charged_when_its_lease_is_over(path: str, clock: Clock) -> None:
     async with open_sqlite(path, clock=clock, boot=lambda: "one") as dead:
         await let_in(dead, asks(tokens=100, money=300))
-        with sqlite3.connect(path) as direct:  # as if it were killed now: nobody takes its lease back
+        with closing(sqlite3.connect(path)) as direct, direct:  # as if it were killed now: nobody takes its lease back
             lease = direct.execute("SELECT * FROM leases").fetchone()
-    with sqlite3.connect(path) as direct:
+    with closing(sqlite3.connect(path)) as direct, direct:
         direct.execute("INSERT INTO leases VALUES (?, ?)", lease)
     async with open_sqlite(path, clock=clock, boot=lambda: "one") as other:
         assert await other.spent([KEY]) == {"key k": 300}
@@ -243,7 +244,7 @@ async def test_a_file_that_cannot_be_used_lets_nobody_through_and_is_used_again_
 ) -> None:
     async with open_sqlite(path, clock=clock, boot=lambda: "one") as store:
         held = await let_in(store, asks(money=300))
-        with sqlite3.connect(path) as direct:
+        with closing(sqlite3.connect(path)) as direct, direct:
             direct.execute("ALTER TABLE uses RENAME TO gone")
         for attempt in (store.reserve(asks()), store.spent([KEY])):
             with pytest.raises(GatewayError) as caught:
@@ -252,7 +253,7 @@ async def test_a_file_that_cannot_be_used_lets_nobody_through_and_is_used_again_
         with pytest.raises(GatewayError):
             await store.conclude([Closing(reservation=held, used=Used(tokens=0, money=30))], ROW)
         await store.check()  # what does not touch that table goes on
-        with sqlite3.connect(path) as direct:
+        with closing(sqlite3.connect(path)) as direct, direct:
             direct.execute("ALTER TABLE gone RENAME TO uses")
         await store.renew()  # and what could not be told is told now
         assert totals(path) == {"rows": 30, "charged": 0, "reserved": 0, "spent": 30, "running": 0}
@@ -263,7 +264,7 @@ async def test_a_row_that_cannot_be_read_fails_whoever_asks_for_it_and_nobody_el
 ) -> None:
     await store.put_key(VirtualKey(id="key_1", digest=digest_of("a")))
     await let_in(store, asks())
-    with sqlite3.connect(path) as direct:
+    with closing(sqlite3.connect(path)) as direct, direct:
         direct.execute("UPDATE uses SET spending = 'nonsense', version = version + 1")
         direct.execute("UPDATE keys SET content = 'nonsense'")
     for attempt in (store.reserve(asks()), store.key_of(digest_of("a"))):
@@ -278,7 +279,7 @@ async def test_a_file_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Pat
     path = tmp_path / "x.db"
     path.write_bytes(content)
     if not content:
-        with sqlite3.connect(path) as direct:
+        with closing(sqlite3.connect(path)) as direct, direct:
             direct.execute("PRAGMA application_id = 7")
             direct.execute("CREATE TABLE theirs (a)")
     before = path.read_bytes()
@@ -291,7 +292,7 @@ async def test_a_file_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Pat
 async def test_a_file_of_a_later_version_is_refused(path: str) -> None:
     async with open_sqlite(path):
         pass
-    with sqlite3.connect(path) as direct:
+    with closing(sqlite3.connect(path)) as direct, direct:
         direct.execute("PRAGMA user_version = 99")
     with pytest.raises(GatewayError, match="later version"):
         async with open_sqlite(path):
