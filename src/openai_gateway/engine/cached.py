@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import attrs
 import trio
 
-from openai_gateway.engine.journey import row_for
+from openai_gateway.engine.charges import row_for
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.store.tab import Tab
 from openai_gateway.engine.whole import call_whole

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import attrs
 import trio
 
+from openai_gateway.engine.charges import Charge, bound_of, boundless, row_for
 from openai_gateway.engine.clocks import Broke
 from openai_gateway.engine.router import Router
 from openai_gateway.engine.store.hold import Hold
@@ -40,12 +40,12 @@ from openai_gateway.routing.dialects.dialect import Dialect, UpstreamRequest
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.routing.error_words import cut
 from openai_gateway.routing.estimate import estimated
-from openai_gateway.routing.ledger import Row, row_of
+from openai_gateway.routing.ledger import Row
 from openai_gateway.routing.limits import Demand, Left, Measure, Refusal, Reservation, Used, error_of, limits_of
-from openai_gateway.routing.money import money_bound, money_of
+from openai_gateway.routing.money import money_of
 from openai_gateway.routing.plan import ModelRow, Target
 from openai_gateway.routing.prefill import continued
-from openai_gateway.routing.token_bound import output_bound, prompt_bound, token_bound
+from openai_gateway.routing.token_bound import token_bound
 from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
@@ -95,38 +95,6 @@ class Underway:
     attempts: int
     left: tuple[Left, ...]
     overhead: float
-
-
-@attrs.frozen
-class _Charge:
-    """What one attempt costs the limits that it falls under, as far as is known before its answer tells."""
-
-    hold: Hold | None
-    tab: Tab
-    step: Try
-    call: Call
-    bound: Used
-
-    def prompt(self) -> None:
-        """The upstream has read the prompt; what it wrote is not known."""
-        if self.hold is not None or self.tab.has_limits:
-            usage = estimated(self.call, 0)
-            self._used(usage.input, money_of(usage, self.step.target.row.price))
-
-    def all(self) -> None:
-        """It was sent, and nobody will hear what became of it."""
-        if self.hold is not None:
-            self.hold.sent()
-        self.tab.owes(self.bound.tokens, self.bound.money)
-
-    def nothing(self) -> None:
-        """It was refused."""
-        self._used(0, 0)
-
-    def _used(self, tokens: int, money: int) -> None:
-        if self.hold is not None:
-            self.hold.used(tokens)
-        self.tab.owes(tokens, money)
 
 
 @attrs.define(kw_only=True)
@@ -207,19 +175,19 @@ class Journey:
             call = _asked(self.call, step)
             request = _encoded(dialect, call, step)
             demand = _demand(step.target.row, call)
-            bound = _bound(call, step.target.row)
+            bound = bound_of(call, step.target.row)
         except GatewayError as error:  # this kind has no words for what the call asks, nor its row a bound; another may
             return Failure(cause=Cause.NOT_POSSIBLE, error=error)
         self.warnings = request.warnings
         if bound is None:
-            return Failure(cause=Cause.NOT_POSSIBLE, error=_boundless(step.target))
+            return Failure(cause=Cause.NOT_POSSIBLE, error=boundless(step.target))
         await self._cover(bound)
         hold = None if demand is None else await self._reserve(step, demand)
         if isinstance(hold, Failure):
             return hold
         opened: Attempt | Failure | None = None
         try:
-            opened = await self._send(step, request, dialect, _Charge(hold, self.tab, step, call, bound))
+            opened = await self._send(step, request, dialect, Charge(hold, self.tab, step, call, bound))
         finally:
             if hold is not None and not isinstance(opened, Attempt):
                 await hold.aclose()
@@ -249,7 +217,7 @@ class Journey:
             case Reservation():
                 return Hold(self.router.store, outcome)
 
-    async def _send(self, step: Try, request: UpstreamRequest, dialect: Dialect, charge: _Charge) -> Attempt | Failure:
+    async def _send(self, step: Try, request: UpstreamRequest, dialect: Dialect, charge: Charge) -> Attempt | Failure:
         target = step.target
         clocks = self.router.clocks(target, self.state.deadline)
         self._asked.append(target.name)
@@ -424,38 +392,8 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
 
 
-def row_for(call: Call, account: Account, tab: Tab) -> Row | None:
-    """The call's row; None for one that has no id, which nobody keeps a ledger of."""
-    if not call.id:
-        return None
-    return row_of(account, id=call.id, at=round(time.time() * 1000), money=tab.total.money)
-
-
-def _bound(call: Call, row: ModelRow) -> Used | None:
-    """The most that an attempt uses of its caller's limits; None where a budget asks for a bound, and there is none.
-
-    Raises GatewayError as `token_bound`.
-    """
-    limits = call.limits
-    if limits is None:
-        return Used(tokens=0)
-    tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
-    if limits.budget is None:
-        return Used(tokens=tokens)
-    output = output_bound(call, row.max_output_tokens)
-    if row.price is None or output is None:
-        return None
-    return Used(tokens=tokens, money=money_bound(prompt_bound(call), output, row.price))
-
-
 def _is_json(exchange: Exchange) -> bool:
     return "json" in exchange.headers.get("content-type", "").lower()
-
-
-def _boundless(target: Target) -> GatewayError:
-    message = f"This key has a budget, and nothing says what a call of {target.row.name} may cost at most."
-    hint = "Give max_tokens in the request; the operator can set max_output_tokens and a price for the model."
-    return GatewayError(kind=Kind.INVALID_REQUEST, message=message, hint=hint)
 
 
 def _asked(call: Call, step: Try) -> Call:

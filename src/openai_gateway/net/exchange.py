@@ -15,6 +15,7 @@ import trio
 
 from openai_gateway.net.bounds import Bounds
 from openai_gateway.net.heads import Headers, PeerError, Request, refuse_unsound, request_of
+from openai_gateway.net.incoming import PIECE, Incoming
 
 __all__ = ["Conversation", "Exchange", "Handler", "Headers", "PeerError", "Refuse", "Request"]
 
@@ -22,66 +23,9 @@ Fields = Iterable[tuple[str, str]]
 Refuse = Callable[[int, str], tuple[Fields, bytes]]
 """Given a status and words, the header fields and the body of an answer that the listener gives by itself."""
 
-_PIECE: Final = 64 * 1024  # read at once, read ahead at most, and written under one clock
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _LOG: Final = logging.getLogger(__name__)
-
-
-class Incoming:
-    """What came of a connection and was not looked at yet; it knows when the client is gone.
-
-    A task of its own reads, so that a client that leaves is noticed whatever its request is waiting for.
-    """
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-        self._data = bytearray()
-        self._came = trio.Event()
-        self._taken = trio.Event()
-        self._discards = False
-        self.gone = trio.Event()
-        self.on_gone: Callable[[], None] | None = None
-
-    async def read(self) -> None:
-        """Until the client says no more. An end counts as going away: who half-closes wants no answer (as in nginx)."""
-        while True:
-            try:
-                data = await self._stream.receive_some(_PIECE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
-                break
-            if self._discards:
-                continue
-            self._data += data
-            self._came.set()
-            while len(self._data) >= _PIECE and not self._discards:
-                self._taken = trio.Event()
-                await self._taken.wait()
-        self.gone.set()
-        self._came.set()
-        if self.on_gone is not None:
-            self.on_gone()
-
-    async def wait(self) -> bool:
-        """Until there is something; False where nothing more will come."""
-        if not self._data and not self.gone.is_set():
-            self._came = trio.Event()
-            await self._came.wait()
-        return bool(self._data)
-
-    def take(self) -> bytes:
-        """All that there is."""
-        data = bytes(self._data)
-        self._data.clear()
-        self._taken.set()
-        return data
-
-    def discard(self) -> None:
-        """From now on nobody looks at what comes."""
-        self._discards = True
-        self.take()
 
 
 class Exchange:
@@ -253,9 +197,9 @@ class Conversation:
         """In pieces, each under a clock: a reader may be slow, but not stand still."""
         is_whole = False
         try:
-            for start in range(0, len(data), _PIECE):
+            for start in range(0, len(data), PIECE):
                 with trio.move_on_after(self.bounds.write_seconds) as clock:
-                    await self._stream.send_all(data[start : start + _PIECE] if len(data) > _PIECE else data)
+                    await self._stream.send_all(data[start : start + PIECE] if len(data) > PIECE else data)
                 if clock.cancelled_caught:
                     await self.leave()
             is_whole = True
