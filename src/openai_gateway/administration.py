@@ -301,7 +301,7 @@ def _note(config_file: str | None, data: str | None, event: str, **facts: str) -
 
     async def write() -> None:
         async with open_audit(str(Path(_settings(config_file, data).data) / "audit.jsonl")) as audit:
-            await audit.note(event, actor=f"cli:{os.getuid()}", **facts)
+            await audit.note(event, actor=f"cli:{getattr(os, 'getuid', lambda: '-')()}", **facts)
 
     try:
         trio.run(write)

@@ -119,13 +119,18 @@ async def run_service(
             gc.freeze()  # what the imports made stays: no later collection has to look at it
             await drain.wait()
             app.draining = True
-            server.drain()
-            with trio.move_on_after(service.grace) as grace:
-                await server.until_idle()
-                await trio.sleep(_LAST_LOOK)  # whoever is in the kernel's line is told, not reset
-                await server.until_idle()
-            if grace.cancelled_caught:
-                _LOG.warning("The grace of %g s is over; %d call(s) are cut.", service.grace, server.exchanges)
+            await _drained(server, service.grace)
+
+
+async def _drained(server: HttpServer, seconds: float) -> None:
+    """What is in work may end, within the grace."""
+    server.drain()
+    with trio.move_on_after(seconds) as grace:
+        await server.until_idle()
+        await trio.sleep(_LAST_LOOK)  # whoever is in the kernel's line is told, not reset
+        await server.until_idle()
+    if grace.cancelled_caught:
+        _LOG.warning("The grace of %g s is over; %d call(s) are cut.", seconds, server.exchanges)
 
 
 class Reloading:

@@ -22,9 +22,10 @@ from openai_gateway.service.control import ANSWERS_IN, CHECK, COUNT, DRAIN, SUMM
 
 _LOG: Final = logging.getLogger("openai_gateway")
 _CHECKS_IN: Final = 60.0
+_LATE: Final = 5.0  # seconds past the grace
 _SETTLED: Final = 10.0  # seconds alive after which a worker's death is no failed start
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
-_MOST_ASKERS: Final = 1000  # each worker has one answer of /metrics a request in work
+_MOST_ASKERS: Final = 1000  # a worker asks once, and again two seconds after no answer came
 
 
 @attrs.define(eq=False)
@@ -58,6 +59,7 @@ class Supervisor:
             first = [await self._start() for _ in range(self._service.workers)]
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self._answer_sums)
+            nursery.start_soon(self._end_the_late)
             async with trio.open_nursery() as workers:
                 for child in first:
                     workers.start_soon(self._keep, child)
@@ -86,7 +88,10 @@ class Supervisor:
         while child is not None:
             began = trio.current_time()
             async with beside(partial(child.line.messages, partial(self._hear, child))):
+                if self._leaving.is_set():  # it was being started when the others were told
+                    await child.line.send({"say": DRAIN})
                 await child.process.wait()
+            await child.line.aclose()
             self._children.remove(child)
             self._dead_counts += child.counts
             if self._leaving.is_set():
@@ -108,13 +113,23 @@ class Supervisor:
                 if signum == signal.SIGHUP:
                     await self._reload()
                 elif self._leaving.is_set():
-                    for child in self._children:
-                        child.process.kill()
+                    self._kill_all()
                     os._exit(128 + signum)
                 else:
                     _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
                     self._leaving.set()
                     await self._tell_all({"say": DRAIN})
+
+    async def _end_the_late(self) -> None:
+        """A worker cuts its own calls at the end of the grace; one that is stuck does not."""
+        await self._leaving.wait()
+        await trio.sleep(self._service.grace + _LATE)
+        _LOG.error("%d worker(s) do not end; they are killed.", len(self._children))
+        self._kill_all()
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            child.process.kill()
 
     async def _reload(self) -> None:
         """All workers check before any takes it: never do two configurations serve side by side."""
@@ -163,5 +178,5 @@ class Supervisor:
         await asker.line.send({"say": SUMMED, "counts": counts})
 
     async def _tell_all(self, message: Message) -> None:
-        for child in self._children:
+        for child in list(self._children):  # one may end meanwhile
             await child.line.send(message)

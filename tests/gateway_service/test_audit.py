@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import GatewayError
 from openai_gateway.service.audit import chained, open_audit, verify
-from tests.gateway_service.house import house
+from tests.gateway_service.house import house, http
 
 
 def lines(count: int) -> list[str]:
@@ -147,6 +147,17 @@ async def test_what_an_admin_does_and_who_is_refused_is_in_it_and_no_key(tmp_pat
     ]
     assert made["key"] not in text
     assert checked(tmp_path / "audit.jsonl") == 5
+
+
+async def test_what_an_upstream_refuses_is_none_of_it(tmp_path: Path) -> None:
+    limited = {"error": {"message": "slow down", "type": "x", "param": None, "code": "theirs"}}
+    async with house(tmp_path, http(429, limited), http(403, limited)) as here:
+        key = await here.key()
+        for status in (429, 403):
+            body = {"model": "m", "messages": [], "max_tokens": 1}
+            said = await here.ask("POST", "/v1/chat/completions", key=key, body=body)
+            assert said.status in {status, 502}
+    assert not (tmp_path / "audit.jsonl").exists()
 
 
 def test_the_command_says_whether_a_log_is_sound(tmp_path: Path) -> None:

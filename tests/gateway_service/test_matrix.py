@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from openai_gateway.routing.virtual_keys import digest_of
 from openai_gateway.service.openapi import description
-from openai_gateway.service.routes import ROUTES, Does, Match, NoMatch, Route, Who, match
+from openai_gateway.service.routes import ROUTES, Does, NoMatch, Route, Who, match
 from tests.gateway_service.house import ANSWER, CHAT, House, house, http, request
 
 KEYS = ("none", "bad", "hash", "expired", "revoked", "user", "admin")
@@ -126,15 +127,35 @@ async def test_whatever_is_presented_as_a_key_is_refused(tmp_path_factory: pytes
         assert int(said.split()[1]) in {400, 401, 431}
 
 
-@given(st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD"]), st.text("/v1admodelskeyx{}.", max_size=30))
-def test_only_what_has_a_row_matches(method: str, path: str) -> None:
+IDS = st.sampled_from(["", "a", "a/b", "a/rotate", "rotate", "keys", "completions", "a/rotate/rotate"])
+PATHS = st.builds(
+    lambda template, id_, more: re.sub(r"\{id(\.\.\.)?\}", id_, template) + more,
+    st.sampled_from(sorted({route.template for route in ROUTES})),
+    IDS,
+    st.sampled_from(["", "/", "/x", "x"]),
+)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["GET", "POST", "DELETE", "PUT", "HEAD"]), PATHS)
+def test_what_matches_is_what_the_templates_say_as_patterns(method: str, path: str) -> None:
     found = match(method, path)
-    if isinstance(found, Match):
-        before, _, rest = found.route.template.partition("{id")
-        assert path.startswith(before)
-        assert not rest or found.id
+    fitting = [route for route in ROUTES if pattern_of(route).fullmatch(path)]
+    exact = [route for route in fitting if "{" not in route.template]
+    wanted = {route.method: route for route in reversed(exact or fitting)}
+    if "GET" in wanted:
+        wanted["HEAD"] = wanted["GET"]
+    if isinstance(found, NoMatch):
+        assert method not in wanted
+        assert found.allowed == tuple(sorted(wanted))
     else:
-        assert isinstance(found, NoMatch)
+        assert found.route == wanted[method]
+        (id_,) = pattern_of(found.route).fullmatch(path).groups() or ("",)  # type: ignore[union-attr]  # it matches
+        assert found.id == id_
+
+
+def pattern_of(route: Route) -> re.Pattern[str]:
+    return re.compile(re.escape(route.template).replace(r"\{id\.\.\.\}", "(.+)").replace(r"\{id\}", "([^/]+)"))
 
 
 def test_the_description_names_every_route_and_nothing_else() -> None:

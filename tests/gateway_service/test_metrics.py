@@ -73,6 +73,11 @@ def test_no_caller_makes_a_label() -> None:
             Account(endpoint="embeddings", model=name, tenant="t", outcome=Outcome.FAILED, error=error, asked=("b/z",))
         )
     metrics.record(Account(endpoint="rerank", model="m", tenant="t", outcome=Outcome.LEFT, cached=True))
+    odd = GatewayError(kind=Kind.UPSTREAM, message="no", code="what an upstream calls it", type="odd", status=418)
+    metrics.record(Account(endpoint="rerank", model="m", tenant="t", outcome=Outcome.FAILED, error=odd))
+    metrics.refused(odd)
+    assert "an upstream calls" not in str(shown(metrics))
+    assert shown(metrics)[at("openai_gateway_refused_total", status="418", code="upstream_error")] == 1
     labels = {dict(labels).get("gen_ai_request_model") for _, labels in shown(metrics)} - {None}
     assert labels == {"m", "x/*", "other"}
     assert shown(metrics)[at("openai_gateway_attempts_total", target="b/*")] == 5
@@ -85,7 +90,7 @@ def test_what_workers_counted_adds_up() -> None:
     one.reload(TABLE)
     for metrics in (one, other, other):
         metrics.record(CALL)
-        metrics.refused(429, "rate_limit_exceeded")
+        metrics.refused(GatewayError(kind=Kind.RATE_LIMITED, message="no"))
     assert shown(one, other)[at("openai_gateway_refused_total", status="429", code="rate_limit_exceeded")] == 3
     assert shown(one, other)[at("openai_gateway_cost_usd_total", gen_ai_request_model="m")] == 0.75
 

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import trio
 import trio.testing
 
 from openai_gateway.engine.store import Owned, ServiceStore
+from openai_gateway.engine.store.book import Book
+from openai_gateway.engine.store.schema import set_up
 from openai_gateway.engine.store.sqlite import SqliteStore, open_sqlite
 from openai_gateway.engine.store.sqlite import _now as real
 from openai_gateway.errors import GatewayError, Kind
@@ -268,10 +271,39 @@ async def test_a_row_that_cannot_be_read_fails_whoever_asks_for_it_and_nobody_el
         direct.execute("UPDATE uses SET spending = 'nonsense', version = version + 1")
         direct.execute("UPDATE keys SET content = 'nonsense'")
     for attempt in (store.reserve(asks()), store.key_of(digest_of("a"))):
-        with pytest.raises(ValueError, match="Expecting value"):
+        with pytest.raises(GatewayError, match="holds what cannot be read") as caught:
             await attempt
+        assert caught.value.status == 503
     await let_in(store, asks(Limits(key="other", title="other", rpm=1)))
     assert await store.key_of(digest_of("b")) is None
+
+
+def test_a_commit_that_fails_leaves_all_as_it_was_before_it(path: str, clock: Clock) -> None:
+    """Only what the book says is looked at: a disk that fails exactly then is not to be had."""
+    Path(path).parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        set_up(connection)
+        book = Book("me", clock)
+
+        def transaction(work: Callable[[], object], *, commits: bool = True) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            book.begin(connection, {KEY.key})
+            work()
+            book.flush(connection)
+            connection.execute("COMMIT" if commits else "ROLLBACK")
+            if commits:
+                book.keep()
+            else:
+                book.forget()
+
+        reserved: list[Any] = []
+        transaction(lambda: reserved.append(book.reserve(asks(money=1000), "lost")), commits=False)
+        transaction(lambda: reserved.append(book.reserve(asks(money=900), "held")))
+        assert isinstance(reserved[1], Reservation)
+        end = Closing(reservation=reserved[1], used=Used(tokens=0, money=7))
+        for commits in (False, False, True, True):
+            transaction(lambda: book.close(connection, end), commits=commits)
+    assert totals(path) == {"rows": 0, "charged": 0, "reserved": 0, "spent": 7, "running": 0}
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b""])

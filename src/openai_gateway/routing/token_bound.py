@@ -18,7 +18,14 @@ and Qwen-VL may take several times this. What they took beyond it is charged whe
 _TEMPLATE: Final = 256  # what a chat template adds of its own: roles, a default system prompt
 _TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents several hundred
 _MOST: Final = 2**53  # a store in another language may hold numbers as doubles
-_CAPS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_CAPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat/completions": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+}
+"""What bounds an answer, by endpoint. A member that no provider reads there bounds nothing: whoever sends it may want a
+large answer for a small reservation."""
+
 _SAMPLES: Final = ("n", "best_of")
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderations", "rerank"})
 _IMAGE_PARTS: Final = ("image_url", "input_image")  # no set: a `type` may be a list
@@ -35,7 +42,7 @@ def token_bound(call: Call, max_output: int | None = None) -> int:
 
 def output_bound(call: Call, max_output: int | None = None) -> int | None:
     """An upper bound of the tokens of all answers; None where neither the caller nor the row says one."""
-    is_said = call.endpoint in _WITHOUT_OUTPUT or max_output is not None or _largest(call.body, _CAPS) is not None
+    is_said = call.endpoint in _WITHOUT_OUTPUT or max_output is not None or _cap(call) is not None
     return min(_output(call, max_output), _MOST) if is_said else None
 
 
@@ -55,10 +62,15 @@ def prompt_bound(call: Call) -> int:
 def _output(call: Call, max_output: int | None) -> int:
     if call.endpoint in _WITHOUT_OUTPUT:
         return 0
-    cap = _largest(call.body, _CAPS)
+    cap = _cap(call)
     if cap is None:
         cap = DEFAULT_OUTPUT if max_output is None else max_output
     return cap * (_largest(call.body, _SAMPLES) or 1) * _prompts(call)
+
+
+def _cap(call: Call) -> int | None:
+    """The caller's own bound of one answer."""
+    return _largest(call.body, _CAPS.get(call.endpoint, ()))
 
 
 def choices_asked(call: Call) -> int:

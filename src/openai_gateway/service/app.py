@@ -107,10 +107,10 @@ class Service:
             await exchange.answer(status, [*headers, *visit.fields], body)
 
     def _note(self, error: GatewayError, visit: _Visit) -> None:
-        code = error.code or error.type
-        self._metrics.refused(error.status, code if error.is_own or error.status != 429 else "upstream")
-        if error.status in _NOTED:
-            request = visit.exchange.request
+        self._metrics.refused(error)
+        is_ours = error.is_own or not error.attempts  # what an upstream refuses is none of the audit's
+        if error.status in _NOTED and is_ours:
+            request, code = visit.exchange.request, error.code or error.type
             route = visit.match.route.template if visit.match is not None else "-"
             self._audit.refused(
                 actor=visit.key.id or "-", status=error.status, code=code, route=route, peer=request.peer, id=visit.id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -141,6 +140,8 @@ class Audit:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
+        import fcntl  # noqa: PLC0415 - Windows has none, and the other commands are for it too
+
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -22,7 +22,7 @@ checked (`error`, "" for none), counted (`counts`), sum (the `counts` of all oth
 class Line:
     """One end of a pair. Any task may send; one reads."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._lock = trio.Lock()
 
@@ -33,6 +33,9 @@ class Line:
                 await self._stream.send_all(json.dumps(message).encode() + b"\n")
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
     async def messages(self, hear: Callable[[Message], Awaitable[None]]) -> None:
         """Hear each message, until the peer is gone."""
@@ -75,12 +78,13 @@ class Worker:
     async def summed(self) -> Any:
         """What all workers counted; where the parent does not say it in time, what this one did."""
         sender, receiver = trio.open_memory_channel[Any](1)
+        own, is_first = self._count(), not self._waiting
         self._waiting.append(sender)
-        own = self._count()
-        await self._line.send({"say": SUM, "counts": own})
+        if is_first:  # one question at a time: its answer is for all who wait
+            await self._line.send({"say": SUM, "counts": own})
         with trio.move_on_after(2 * ANSWERS_IN):
             return [own, *await receiver.receive()]
-        self._waiting.remove(sender)
+        self._waiting.clear()  # the next one asks anew
         return [own]
 
     async def _hear(self, message: Message) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from openai_gateway.errors import ConfigError
+from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.health import BreakerState
 from openai_gateway.routing.plan import RouteTable, matches
@@ -73,7 +73,7 @@ class Metrics:
         call = (_OPERATIONS.get(account.endpoint, account.endpoint), self._model(account.model))
         error = "" if account.outcome is Outcome.ANSWERED else "left"
         if account.error is not None:
-            error = account.error.code or account.error.type
+            error = account.error.kind.code or account.error.kind.type  # ours: an upstream's may be anything
         self._observe(DURATION, (*call, error), account.elapsed)
         if account.first_byte is not None:
             self._observe(FIRST, call, account.first_byte)
@@ -87,9 +87,9 @@ class Metrics:
         if account.cached:
             self._count(CACHED, ())
 
-    def refused(self, status: int, code: str) -> None:
+    def refused(self, error: GatewayError) -> None:
         """One request that came to no call, or failed."""
-        self._count(REFUSED, (str(status), code))
+        self._count(REFUSED, (str(error.status), error.kind.code or error.kind.type))
 
     def snapshot(self) -> list[tuple[str, Labels, dict[str, float]]]:
         """All that was counted, as JSON can carry it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from openai_gateway.errors import GatewayError, Kind
@@ -95,7 +95,3 @@ def underway_fields(*, target: str, attempts: int, overhead: float) -> Fields:
 def _plain(text: str) -> str:
     """As a header can carry it: the upstream's own words may hold anything."""
     return "".join(character if " " <= character <= "~" else "?" for character in text)
-
-
-def names(fields: Iterable[tuple[str, str]]) -> set[str]:
-    return {name for name, _ in fields}

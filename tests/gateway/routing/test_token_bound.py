@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
-from openai_gateway.routing.token_bound import DEFAULT_OUTPUT, IMAGE, prompt_bound, token_bound
+from openai_gateway.routing.token_bound import DEFAULT_OUTPUT, IMAGE, output_bound, prompt_bound, token_bound
 
 
 def bound(endpoint: str = "chat/completions", max_output: int | None = None, **body: Any) -> int:
@@ -30,7 +30,6 @@ def of_prompt(**body: Any) -> int:
         ({}, 100, 100),
         ({"max_tokens": 7}, 100, 7),
         ({"max_completion_tokens": 9, "max_tokens": 7}, 100, 9),
-        ({"max_output_tokens": 8}, None, 8),
         ({"max_tokens": 7, "n": 3}, None, 21),
         ({"max_tokens": 7, "n": 3, "best_of": 5}, None, 35),
         ({"n": 2}, 100, 200),
@@ -43,6 +42,18 @@ def test_the_output_is_the_callers_cap_or_the_rows_or_the_default(
     body: dict[str, Any], max_output: int | None, output: int
 ) -> None:
     assert bound(max_output=max_output, **body) - bound("embeddings", **body) == output
+
+
+@pytest.mark.parametrize(("endpoint", "name", "bounds"), [
+    ("chat/completions", "max_tokens", True), ("chat/completions", "max_completion_tokens", True),
+    ("chat/completions", "max_output_tokens", False), ("responses", "max_output_tokens", True),
+    ("responses", "max_tokens", False), ("completions", "max_tokens", True),
+    ("completions", "max_completion_tokens", False), ("images/generations", "max_tokens", False),
+])  # fmt: skip
+def test_only_what_the_endpoint_reads_bounds_its_answer(endpoint: str, name: str, bounds: bool) -> None:
+    call = Call(endpoint=endpoint, model="m", body={name: 7})
+    assert output_bound(call) == (7 if bounds else None)
+    assert token_bound(call) - prompt_bound(call) == (7 if bounds else DEFAULT_OUTPUT)
 
 
 def test_each_prompt_of_a_completion_has_an_answer_of_its_own() -> None:

@@ -61,7 +61,7 @@ class Moment:
 
 
 class Book:
-    """Used by one thread. `begin`, then any of the verbs, then `flush`; or `forget`, where the transaction failed."""
+    """Used by one thread: `begin`, any of the verbs, `flush`; then `keep`, or `forget` where the transaction failed."""
 
     def __init__(self, process: str, clock: Callable[[], Moment]) -> None:
         self._process = process
@@ -149,7 +149,8 @@ class Book:
         self._rows.append(attrs.evolve(row, at=round(self._moment.wall * 1000)))
 
     def spent(self, limits: Limits) -> int:
-        return self._use(limits.key).against(limits, self._moment.wall)
+        """What counts against the budget now. Nothing is changed by asking."""
+        return self._uses[limits.key].against(limits, self._moment.wall)
 
     def flush(self, connection: sqlite3.Connection) -> None:
         """Write all that has changed."""
@@ -166,6 +167,9 @@ class Book:
         if self._rows:
             connection.execute(_LEDGER, (json.dumps([attrs.astuple(row) for row in self._rows]),))
             connection.execute(_SUMS, (json.dumps(_summed(self._rows)),))
+
+    def keep(self) -> None:
+        """The transaction is for good."""
         self._clear()
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from openai_gateway.engine.store.schema import set_up
 from openai_gateway.errors import GatewayError, Kind
 
 T = TypeVar("T")
+_LOG: Final = logging.getLogger(__name__)
 Work = Callable[[sqlite3.Connection], T]
 
 _BUSY: Final = 5.0  # seconds that another process may hold the file; its transactions take milliseconds
@@ -30,7 +32,7 @@ class _Job(Generic[T]):
     keys: tuple[str, ...] = ()
     done: trio.Event = attrs.field(factory=trio.Event)
     result: Any = None
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 class Database:
@@ -127,6 +129,8 @@ class Database:
             if book is not None:
                 book.flush(connection)
             connection.execute("COMMIT")
+            if book is not None:
+                book.keep()
         except BaseException:
             if book is not None:
                 book.forget()
@@ -152,8 +156,11 @@ def _tell(jobs: Sequence[_Job[Any]]) -> None:
         job.done.set()
 
 
-def _unusable(error: BaseException) -> BaseException:
+def _unusable(error: Exception) -> GatewayError:
+    """A row that cannot be read is an unusable store too, and only the log has the whole of it."""
     if isinstance(error, sqlite3.Error | OSError):
         message = f"The gateway's store cannot be used: {error}."
-        return GatewayError(kind=Kind.STORE, message=message, retry_after=1)
-    return error
+    else:
+        _LOG.error("The gateway's store holds what cannot be read.", exc_info=error)
+        message = "The gateway's store holds what cannot be read; the log says more."
+    return GatewayError(kind=Kind.STORE, message=message, retry_after=1)

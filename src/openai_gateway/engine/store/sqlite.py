@@ -100,8 +100,9 @@ class SqliteStore:
         await self._writer.do(self._book.renew)
 
     async def end(self) -> None:
-        """Whoever leaves in peace has settled all."""
+        """Whoever leaves in peace has settled all; what could not be told is told once more."""
         try:
+            await self.renew()
             await self._writer.do(self._book.leave)
         except GatewayError:  # then the lease runs out by itself
             return
