@@ -6,8 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -42,6 +41,7 @@ _BAR: Final = 30  # characters of the longest bar
 
 _Config = Annotated[str | None, typer.Option("--config", help="The TOML file of the service.")]
 _Data = Annotated[str | None, typer.Option("--data", help="The directory of the store.")]
+_Store = Annotated[str | None, typer.Option(help="The address of the Redis or Valkey that is the store.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Key = Annotated[str, typer.Argument(help="The key's id, or its name where no other has it.", show_default=False)]
 
@@ -67,6 +67,7 @@ def create(
     as_json: _Json = False,
     config_file: _Config = None,
     data: _Data = None,
+    store: _Store = None,
 ) -> None:
     """Make a key. It is printed on stdout, now and never again; the rest goes to stderr."""
     now = int(time.time())
@@ -84,13 +85,13 @@ def create(
         role="admin" if admin else "user",
     )
     key, secret = _new_key(asked, now)
-    _with_store(config_file, data, lambda store: store.put_key(key))
-    _note(config_file, data, "key.created", key=key.id, name=key.name, role=key.role)
+    _with_store(_Where(config_file, data, store), lambda opened: opened.put_key(key))
+    _note(_Where(config_file, data, store), "key.created", key=key.id, name=key.name, role=key.role)
     _print_secret(key, secret, as_json=as_json)
 
 
 @keys_app.command("list")
-def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = None) -> None:
+def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = None, store: _Store = None) -> None:
     """Show all keys, with what their budgets have spent."""
 
     async def read(store: ServiceStore) -> list[tuple[VirtualKey, int]]:
@@ -98,7 +99,7 @@ def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = 
         spent = await store.spent([key.limits for key in found if key.limits is not None])
         return [(key, spent.get(f"key {key.id}", 0)) for key in found]
 
-    found = _with_store(config_file, data, read)
+    found = _with_store(_Where(config_file, data, store), read)
     if as_json:
         typer.echo(json.dumps([{**shown_key(key), "spent": dollars(spent)} for key, spent in found], indent=2))
         return
@@ -108,7 +109,7 @@ def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = 
 
 
 @keys_app.command("revoke")
-def revoke(key: _Key, *, config_file: _Config = None, data: _Data = None) -> None:
+def revoke(key: _Key, *, config_file: _Config = None, data: _Data = None, store: _Store = None) -> None:
     """End a key. The service refuses it from the next second on."""
 
     async def work(store: ServiceStore) -> VirtualKey:
@@ -116,13 +117,15 @@ def revoke(key: _Key, *, config_file: _Config = None, data: _Data = None) -> Non
         await store.put_key(found)
         return found
 
-    ended = _with_store(config_file, data, work)
-    _note(config_file, data, "key.revoked", key=ended.id)
+    ended = _with_store(_Where(config_file, data, store), work)
+    _note(_Where(config_file, data, store), "key.revoked", key=ended.id)
     typer.echo(f"The key {ended.id} is revoked.", err=True)
 
 
 @keys_app.command("rotate")
-def rotate(key: _Key, *, as_json: _Json = False, config_file: _Config = None, data: _Data = None) -> None:
+def rotate(
+    key: _Key, *, as_json: _Json = False, config_file: _Config = None, data: _Data = None, store: _Store = None
+) -> None:
     """Give a key a new secret, with the same rights and limits. The old one is refused from the next second on."""
     secret = new_secret()
 
@@ -131,8 +134,8 @@ def rotate(key: _Key, *, as_json: _Json = False, config_file: _Config = None, da
         await store.put_key(found)
         return found
 
-    renewed = _with_store(config_file, data, work)
-    _note(config_file, data, "key.rotated", key=renewed.id)
+    renewed = _with_store(_Where(config_file, data, store), work)
+    _note(_Where(config_file, data, store), "key.rotated", key=renewed.id)
     _print_secret(renewed, secret, as_json=as_json)
 
 
@@ -148,7 +151,7 @@ def verify_audit(
 
     Lines cut off at its end leave no trace in it: note the hash of the last line elsewhere, and give it as --expect.
     """
-    path = Path(file) if file is not None else Path(_settings(config_file, data).data) / "audit.jsonl"
+    path = Path(file) if file is not None else Path(_Where(config_file, data).settings().data) / "audit.jsonl"
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as log:
             verdict = verify(log)
@@ -170,14 +173,14 @@ def usage(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     config_file: _Config = None,
     data: _Data = None,
+    store: _Store = None,
 ) -> None:
     """Show what was used and what it cost, as a table with bars."""
     now = int(time.time())
     begin = _moment(since, now, past=True) * 1000
     grouped = _by(by)
-    found = _with_store(
-        config_file, data, lambda store: store.sums(grouped, since=begin, until=(now + 1) * 1000, key=key)
-    )
+    where = _Where(config_file, data, store)
+    found = _with_store(where, lambda opened: opened.sums(grouped, since=begin, until=(now + 1) * 1000, key=key))
     if as_json:
         typer.echo(json.dumps([{**attrs.asdict(one), "money": dollars(one.money)} for one in found], indent=2))
     elif as_csv:
@@ -272,11 +275,25 @@ def _by(text: str) -> By:
     return ways[text]
 
 
-def _with_store(config_file: str | None, data: str | None, work: Callable[[ServiceStore], Awaitable[T]]) -> T:
+@attrs.frozen
+class _Where:
+    """What the flags say of where a service keeps what it knows."""
+
+    config_file: str | None
+    data: str | None
+    store: str | None = None
+
+    def settings(self) -> ServiceSettings:
+        environ = os.environ  # noqa: TID251 - a composition root: here it comes in
+        flags = {"data": self.data, "store": self.store}
+        return config.load_service(environ, config_path=self.config_file, flags=flags)
+
+
+def _with_store(where: _Where, work: Callable[[ServiceStore], Awaitable[T]]) -> T:
     """Do this with the store of the service. Raises ConfigError where it cannot be used."""
 
     async def run() -> T:
-        async with _opened(config_file, data) as store:
+        async with open_store(where.settings()) as store:
             return await work(store)
 
     try:
@@ -285,22 +302,11 @@ def _with_store(config_file: str | None, data: str | None, work: Callable[[Servi
         raise ConfigError(str(error)) from None
 
 
-@asynccontextmanager
-async def _opened(config_file: str | None, data: str | None) -> AsyncIterator[ServiceStore]:
-    async with open_store(_settings(config_file, data)) as store:
-        yield store
-
-
-def _settings(config_file: str | None, data: str | None) -> ServiceSettings:
-    environ = os.environ  # noqa: TID251 - a composition root: here it comes in
-    return config.load_service(environ, config_path=config_file, flags={"data": data})
-
-
-def _note(config_file: str | None, data: str | None, event: str, **facts: str) -> None:
+def _note(where: _Where, event: str, **facts: str) -> None:
     """Whoever may write the store's file is the operator; by name where the system knows one."""
 
     async def write() -> None:
-        async with open_audit(str(Path(_settings(config_file, data).data) / "audit.jsonl")) as audit:
+        async with open_audit(str(Path(where.settings().data) / "audit.jsonl")) as audit:
             await audit.note(event, actor=f"cli:{getattr(os, 'getuid', lambda: '-')()}", **facts)
 
     try:

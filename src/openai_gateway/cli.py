@@ -73,6 +73,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The port; 0 for any.  [default: 4000]", min=0, max=65535)] = None,
     data: Annotated[str | None, typer.Option(help="The directory of the store and the audit log.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="The address of a Redis or a Valkey that replicas share: redis://HOST:PORT.")
+    ] = None,
     tls_certificate: Annotated[str | None, typer.Option(help="A PEM file: serve https with it.")] = None,
     tls_key: Annotated[str | None, typer.Option(help="Its key, a PEM file.")] = None,
     client_ca: Annotated[
@@ -99,6 +102,7 @@ def serve(
         "host": host,
         "port": port,
         "data": data,
+        "store": store,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "client_ca": client_ca,

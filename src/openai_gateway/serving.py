@@ -19,6 +19,7 @@ import trio
 from openai_gateway.engine.beside import beside
 from openai_gateway.engine.gateway import Gateway, open_gateway
 from openai_gateway.engine.store import ServiceStore
+from openai_gateway.engine.store.lenient import as_told
 from openai_gateway.engine.store.opening import open_store
 from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.log import set_up
@@ -95,7 +96,13 @@ async def run_service(
     async with (
         open_store(service) as store,
         open_audit(str(Path(service.data) / "audit.jsonl")) as audit,
-        open_gateway(settings, redactor=redactor, store=store, record=metrics.record, strangers=True) as gateway,
+        open_gateway(
+            settings,
+            redactor=redactor,
+            store=as_told(store, service),
+            record=metrics.record,
+            strangers=True,
+        ) as gateway,
     ):
         reloading = Reloading(gateway, metrics, reread)
         worker = None if line is None else reloading.worker(line, drain)
@@ -182,7 +189,8 @@ def serve_until_stopped(
     """
     refuse_open_doors(service)
     settings = reread()
-    redactor = Redactor([*settings.secrets, *([] if service.metrics_token is None else [service.metrics_token])])
+    ours = (service.metrics_token, service.store_password)
+    redactor = Redactor([*settings.secrets, *(secret for secret in ours if secret is not None)])
     set_up(log_level, redactor)
     if inherited is None:
         for warning in settings.warnings:
@@ -256,6 +264,8 @@ async def _prune(store: ServiceStore, service: ServiceSettings) -> None:
 
 
 async def _say_how_to_begin(store: ServiceStore, service: ServiceSettings) -> None:
+    if service.lenient:
+        _LOG.warning('on_store_failure is "allow": while the store cannot be asked, no limit and no budget holds.')
     if service.no_auth:
         _LOG.warning("--no-auth: whoever reaches %s may use every model, and every provider's key.", service.host)
     elif not await store.keys():

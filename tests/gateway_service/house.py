@@ -13,6 +13,7 @@ import trio
 from trio.testing import memory_stream_pair
 
 from openai_gateway.engine.gateway import Gateway, open_gateway
+from openai_gateway.engine.store.lenient import as_told
 from openai_gateway.engine.store.sqlite import SqliteStore, open_sqlite
 from openai_gateway.net.listener import Bounds, HttpServer
 from openai_gateway.net.transport import Http11Transport
@@ -211,7 +212,12 @@ async def house(path: Path, *answers: bytes | float | None, **fields: Any) -> As
     ):
         metrics = Metrics(settings.table)
         async with open_gateway(
-            settings, transport=transport, redactor=redactor, store=store, record=metrics.record, random=lambda: 0.0
+            settings,
+            transport=transport,
+            redactor=redactor,
+            store=as_told(store, service),
+            record=metrics.record,
+            random=lambda: 0.0,
         ) as gateway:
             app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics)
             server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(linger_seconds=0.05))

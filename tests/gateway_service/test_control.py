@@ -37,10 +37,12 @@ async def worker(drain: trio.Event, done: list[str] | None = None) -> AsyncItera
     acts = [] if done is None else done
 
     async def check() -> str:
+        await trio.lowlevel.checkpoint()
         acts.append("check")
         return "line 1 is wrong"
 
     async def swap() -> None:
+        await trio.lowlevel.checkpoint()
         acts.append("swap")
 
     made = Worker(Line(theirs), drain=drain, check=check, swap=swap, count=lambda: ["mine"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import attrs
 import pytest
 
+from openai_gateway.engine.store import ServiceStore
 from openai_gateway.engine.store.book import Moment
+from openai_gateway.engine.store.redis import RedisStore, open_redis
 from openai_gateway.engine.store.sqlite import SqliteStore, open_sqlite
+from tests.gateway_store.redis_server import RedisServer, running_redis
 
 NOON = 1_772_280_000.0  # 2026-02-28 12:00 UTC
 
@@ -24,6 +29,9 @@ class Clock:
     def __call__(self) -> Moment:
         return Moment(now=self.now, wall=self.wall)
 
+    def of_redis(self) -> tuple[int, float]:
+        return round(self.now * 1e6), self.wall
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -36,6 +44,43 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(path: str, clock: Clock) -> AsyncIterator[SqliteStore]:
+async def sqlite(path: str, clock: Clock) -> AsyncIterator[SqliteStore]:
     async with open_sqlite(path, clock=clock, boot=lambda: "one") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for all tests that do not stop it; each has a name of its own in it."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """One that the test may stop and start. It runs."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def name() -> str:
+    return f"{{{secrets.token_hex(6)}}}"
+
+
+@pytest.fixture
+async def redis(shared_redis: RedisServer, name: str, clock: Clock) -> AsyncIterator[RedisStore]:
+    async with open_redis(shared_redis.url, name=name, clock=clock.of_redis) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def store(
+    request: pytest.FixtureRequest, path: str, clock: Clock, shared_redis: RedisServer, name: str
+) -> AsyncIterator[ServiceStore]:
+    """Each kind in turn."""
+    async with AsyncExitStack() as stack:
+        if request.param == "sqlite":
+            yield await stack.enter_async_context(open_sqlite(path, clock=clock, boot=lambda: "one"))
+        else:
+            yield await stack.enter_async_context(open_redis(shared_redis.url, name=name, clock=clock.of_redis))

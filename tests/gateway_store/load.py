@@ -1,4 +1,6 @@
-"""A process that calls without pause on a store that it shares: `python -m tests.gateway_store.load PATH CALLS`.
+"""A process that calls without pause on a store that it shares: `python -m tests.gateway_store.load STORE CALLS`.
+
+STORE is the path of a SQLite file, or the address of a Redis.
 
 With CALLS it makes so many at once, prints what came of them, and ends; with 0 it goes on, a line a call, until it is
 killed.
@@ -13,8 +15,11 @@ from contextlib import closing
 from random import Random
 
 import trio
+from coredis import Redis
 
-from openai_gateway.engine.store.sqlite import SqliteStore, open_sqlite
+from openai_gateway.engine.store import ServiceStore
+from openai_gateway.engine.store.redis import open_redis
+from openai_gateway.engine.store.sqlite import open_sqlite
 from openai_gateway.routing.ledger import Row
 from openai_gateway.routing.limits import Closing, Demand, Limits, Reservation, Used
 
@@ -42,7 +47,7 @@ def totals(path: str) -> dict[str, int]:
     return {**sums, "calls": calls} if calls > 1 else sums
 
 
-async def call(store: SqliteStore, limits: Limits, random: Random) -> int | None:
+async def call(store: ServiceStore, limits: Limits, random: Random) -> int | None:
     """What it cost, drawn up to the bound; None where it was refused."""
     bound = random.randrange(1, 400)
     outcome = await store.reserve(Demand(limits=(limits,), money=bound))
@@ -54,9 +59,31 @@ async def call(store: SqliteStore, limits: Limits, random: Random) -> int | None
     return money
 
 
+_CHARGED = """
+local sum = 0
+for _, packed in ipairs(redis.call('HVALS', KEYS[1])) do
+  for _, one in ipairs(cmsgpack.unpack(packed)) do sum = sum + one.money end
+end
+return sum
+"""
+
+
+async def totals_of_redis(url: str, name: str = "{ogw}") -> dict[str, int]:
+    """The same, of a Redis."""
+    async with Redis.from_url(url, decode_responses=True) as client:
+        rows = [json.loads(one.field_values["r"]) for one in await client.xrange(f"{name}:ledger")]
+        uses = [await client.hgetall(key) async for key in client.scan_iter(f"{name}:use:*")]
+        charged = await client.eval(_CHARGED, keys=[f"{name}:charged"])
+    fields = [(field.partition(" ")[0], int(value)) for use in uses for field, value in use.items()]
+    sums = {"rows": sum(row["money"] for row in rows), "charged": int(str(charged))}
+    sums |= {what: sum(value for of, value in fields if of == what) for what in ("reserved", "spent", "running")}
+    return {**sums, "calls": len(rows)} if len(rows) > 1 else sums
+
+
 async def main(path: str, calls: int) -> None:
     random = Random(calls)  # noqa: S311 - amounts, and no secrets
-    async with open_sqlite(path) as store, trio.open_nursery() as nursery:
+    opened = open_redis(path) if "://" in path else open_sqlite(path)
+    async with opened as store, trio.open_nursery() as nursery:
         said = {"passed": 0, "paid": 0}
 
         async def one(limits: Limits) -> None:

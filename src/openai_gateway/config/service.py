@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from openai_gateway.config import environment
 from openai_gateway.config.toml import Table
@@ -12,6 +13,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.routing.service_settings import ServiceSettings, Tls
 
 _GIGABYTE: Final = 2**30
+_STORE_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _TLS: Final = ("tls_certificate", "tls_key", "client_ca")
 
 
@@ -21,6 +23,13 @@ def _text(table: Table, key: str) -> str | None:
 
 def _flag(table: Table, key: str) -> bool | None:
     return table.flag(key) if key in table.content else None
+
+
+def _on_failure(table: Table, key: str) -> str | None:
+    said = table.text(key)
+    if said not in {None, "refuse", "allow"}:
+        raise table.wrong(key, '"refuse" or "allow"')
+    return said
 
 
 def _texts(table: Table, key: str) -> tuple[str, ...] | None:
@@ -39,6 +48,8 @@ _KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
     "client_ca": _text,
     "workers": _integer(1, 64),
     "data": _text,
+    "store": _text,
+    "on_store_failure": _on_failure,
     "repair": _flag,
     "origins": _texts,
     "hosts": _texts,
@@ -67,14 +78,30 @@ def service_settings(
 ) -> ServiceSettings:
     """The settings of a service. `said` is the file's, `flags` win where they are not None. Raises ConfigError."""
     merged = {**said, **{key: value for key, value in flags.items() if value is not None}}
+    store = flags.get("store") or environment.text(environ, "GATEWAY_STORE") or said.get("store") or ""
+    refuse_store(store)
     tls = _tls({key: merged.pop(key, None) for key in _TLS})
     data = flags.get("data") or environment.text(environ, "GATEWAY_DATA") or said.get("data") or data_directory(environ)
     return ServiceSettings(
-        **{**merged, "data": str(Path(data).expanduser())},
+        **{**merged, "data": str(Path(data).expanduser()), "store": store},
         tls=tls,
         no_auth=no_auth,
+        store_password=environment.read_secret(environ, "GATEWAY_STORE_PASSWORD"),
         metrics_token=environment.read_secret(environ, "GATEWAY_METRICS_TOKEN"),
     )
+
+
+def refuse_store(address: str) -> None:
+    """Raises ConfigError for an address that no store can be reached at, or that tells a secret."""
+    if not address:
+        return
+    parts = urlsplit(address)
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.scheme == "unix"):
+        raise ConfigError("store is the address of a Redis or a Valkey: redis://HOST:PORT, rediss:// or unix:///PATH.")
+    if parts.password is not None:
+        raise ConfigError("store holds a password; give it as GATEWAY_STORE_PASSWORD or GATEWAY_STORE_PASSWORD_FILE.")
+    if unknown := parse_qs(parts.query, keep_blank_values=True).keys() - _STORE_OPTIONS:
+        raise ConfigError(f"store has the option {min(unknown)!r}; it may have {', '.join(sorted(_STORE_OPTIONS))}.")
 
 
 def data_directory(environ: Mapping[str, str]) -> str:

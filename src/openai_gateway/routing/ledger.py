@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.money import NANO
 
-_LEFT: int = 499  # what nginx writes for a client that went away before its answer was whole
+_LEFT: Final = 499  # what nginx writes for a client that went away before its answer was whole
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +82,16 @@ class Sum:
     cached_input: int
     reasoning: int
     money: int
+
+
+SUMMED: Final = tuple(field.name for field in attrs.fields(Sum) if field.name != "name")
+"""What a `Sum` sums."""
+
+
+def summed(row: Row) -> dict[str, int]:
+    """What a row adds to the sums that it is part of."""
+    counted = {name: getattr(row, name) for name in SUMMED[2:]}
+    return {"calls": 1, "failed": int(row.status >= 400 and row.status != _LEFT), **counted}
 
 
 def dollars(money: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from openai_gateway.secret import Secret
@@ -18,7 +20,10 @@ class Tls:
 
 @attrs.frozen(kw_only=True)
 class ServiceSettings:
-    """`data` is the directory of the store and the audit log, `metrics_token` whose bearer may read the metrics.
+    """`data` is the directory of the audit log, and of the store unless `store` is the address of another one.
+
+    With on_store_failure "allow" calls of known keys pass, without any limit, while the store cannot be asked.
+    `metrics_token` is whose bearer may read the metrics.
 
     `origins` are those that a browser's page may call from, `hosts` the names that a Host header may have beside the
     bound address (empty: any, unless that is loopback). Sizes are in bytes, times in seconds, `retention_rows` is the
@@ -30,6 +35,9 @@ class ServiceSettings:
     tls: Tls | None = None
     workers: int = 1
     data: str = ""
+    store: str = ""
+    store_password: Secret | None = None
+    on_store_failure: Literal["refuse", "allow"] = "refuse"
     no_auth: bool = False
     repair: bool = False
     origins: tuple[str, ...] = ()
@@ -40,3 +48,8 @@ class ServiceSettings:
     max_body_bytes: int = 32 * 2**20
     retention_days: int = 90
     retention_rows: int = 10_000_000
+
+    @property
+    def lenient(self) -> bool:
+        """Whether calls pass without limits while the store cannot be asked."""
+        return self.on_store_failure == "allow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Final, Literal
 
@@ -54,6 +55,17 @@ class VirtualKey:
     max_parallel: int | None = None
     budget: int | None = None
     period: Period = "month"
+
+    def written(self) -> str:
+        """As a store keeps it; `read` is the way back."""
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def read(cls, content: str | bytes) -> VirtualKey:
+        """What `written` made."""
+        found = json.loads(content)
+        globs = {name: None if found[name] is None else tuple(found[name]) for name in ("models", "endpoints")}
+        return cls(**{**found, **globs})
 
     @property
     def limits(self) -> Limits | None:

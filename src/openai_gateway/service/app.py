@@ -77,7 +77,7 @@ class Service:
         self._counts = counts
         self._wall = wall
         self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
-        self._guard = Guard(store, no_auth=settings.no_auth, wall=wall)
+        self._guard = Guard(store, no_auth=settings.no_auth, lenient=settings.lenient, wall=wall)
         self._checked = -_READY_FOR
         self._does: Mapping[Does, Callable[[_Visit], Awaitable[None]]] = {
             Does.GENERATE: self._generate,
@@ -201,7 +201,7 @@ class Service:
     async def _readiness(self, visit: _Visit) -> None:
         if self.draining:
             raise GatewayError(kind=Kind.SHUTTING_DOWN, message="The gateway is shutting down.", retry_after=1)
-        if trio.current_time() - self._checked >= _READY_FOR:
+        if not self._settings.lenient and trio.current_time() - self._checked >= _READY_FOR:
             await self._store.check()
             self._checked = trio.current_time()
         await visit.answer_json({"status": "ready"})

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from openai_gateway.routing.ledger import Row
+from openai_gateway.routing.ledger import SUMMED, Row, summed
 from openai_gateway.routing.limiter import Held, Spending, Use
 from openai_gateway.routing.limits import Closing, Demand, Limits, Outcome, Reservation, Used, hardest
 from openai_gateway.routing.window import EXACT, Window
@@ -22,7 +22,6 @@ _RESOLUTION: Final = 0.5
 _REMEMBERED: Final = 10_000  # keys
 
 _ROW: Final = tuple(field.name for field in attrs.fields(Row))
-SUMMED: Final = ("calls", "failed", "input", "output", "cached_input", "reasoning", "money")
 
 
 def _from_json(count: int) -> str:
@@ -251,7 +250,5 @@ def _summed(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     sums: dict[tuple[str, str, str], Counter[str]] = {}
     for row in rows:
         day = datetime.fromtimestamp(row.at / 1000, UTC).strftime("%Y-%m-%d")
-        counter = sums.setdefault((day, row.model, row.key), Counter())
-        counter.update(calls=1, failed=row.status >= 400 and row.status != 499)
-        counter.update({name: getattr(row, name) for name in SUMMED[2:]})
+        sums.setdefault((day, row.model, row.key), Counter()).update(summed(row))
     return [(*names, *(counter[name] for name in SUMMED)) for names, counter in sums.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 import time
@@ -17,16 +16,16 @@ import trio
 
 from openai_gateway.engine.beside import beside
 from openai_gateway.engine.store import By, Owned
-from openai_gateway.engine.store.book import SUMMED, Book, Moment
+from openai_gateway.engine.store.book import Book, Moment
 from openai_gateway.engine.store.database import Database
+from openai_gateway.engine.store.lines import Lines
 from openai_gateway.errors import GatewayError
-from openai_gateway.routing.ledger import Row, Sum
-from openai_gateway.routing.limits import Closing, Demand, Limits, Measure, Outcome, Refusal, Reservation, Used
+from openai_gateway.routing.ledger import SUMMED, Row, Sum
+from openai_gateway.routing.limits import Closing, Demand, Limits, Outcome, Refusal, Reservation, Used
 from openai_gateway.routing.virtual_keys import VirtualKey
 
 _RENEW: Final = 5.0  # seconds
 _CLOSES_IN: Final = 10.0  # seconds that the last work may take
-_LOOKS: Final = 0.05  # seconds between two looks of one who waits for a place, which another process may free
 _PRUNED: Final = 5_000  # rows in one transaction, so that no call waits long behind it
 _UNCLOSED: Final = 10_000  # ends of calls that are kept to be told again
 
@@ -85,7 +84,7 @@ class SqliteStore:
         self._book = book
         self._process = process
         self._count = 0
-        self._lines: dict[str, trio.StrictFIFOLock] = {}
+        self._lines = Lines()
         self._unclosed: deque[tuple[Sequence[Closing], Row | None]] = deque(maxlen=_UNCLOSED)
 
     async def begin(self, boot: str) -> None:
@@ -124,14 +123,7 @@ class SqliteStore:
             self._unclosed.popleft()
 
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
-        limited = [limits.key for limits in demand.limits if limits.max_parallel is not None]
-        if not wait or not limited:
-            return await self._reserve(demand)
-        line = self._lines.setdefault(limited[0], trio.StrictFIFOLock())
-        async with line:  # one of this process looks at a time, first come first
-            while _lacks_a_place(outcome := await self._reserve(demand)):  # noqa: ASYNC110 - others tell nobody
-                await trio.sleep(_LOOKS)
-        return outcome
+        return await (self._lines.wait(demand, self._reserve) if wait else self._reserve(demand))
 
     async def _reserve(self, demand: Demand) -> Outcome:
         self._count += 1
@@ -175,18 +167,21 @@ class SqliteStore:
     async def key_of(self, digest: str) -> VirtualKey | None:
         def work(connection: sqlite3.Connection) -> VirtualKey | None:
             found = connection.execute("SELECT content FROM keys WHERE digest = ?", (digest,)).fetchone()
-            return None if found is None else _key(found[0])
+            return None if found is None else VirtualKey.read(found[0])
 
         return await self._reader.do(work)
 
     async def keys(self) -> tuple[VirtualKey, ...]:
         def work(connection: sqlite3.Connection) -> tuple[VirtualKey, ...]:
-            return tuple(_key(content) for (content,) in connection.execute("SELECT content FROM keys ORDER BY number"))
+            return tuple(
+                VirtualKey.read(content)
+                for (content,) in connection.execute("SELECT content FROM keys ORDER BY number")
+            )
 
         return await self._reader.do(work)
 
     async def put_key(self, key: VirtualKey) -> None:
-        content = json.dumps(attrs.asdict(key))
+        content = key.written()
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
@@ -251,10 +246,6 @@ class SqliteStore:
         return total
 
 
-def _lacks_a_place(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refusal) and outcome.measure is Measure.MAX_PARALLEL and outcome.seconds is not None
-
-
 def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> None:
     connection.execute(sql, values)
 
@@ -266,12 +257,6 @@ def _keys(demand: Demand) -> tuple[str, ...]:
 def _row(values: Sequence[Any]) -> Row:
     found = dict(zip(_ROW, values, strict=True))
     return Row(**{**found, "estimated": bool(found["estimated"]), "cached": bool(found["cached"])})
-
-
-def _key(content: str) -> VirtualKey:
-    found = json.loads(content)
-    globs = {name: None if found[name] is None else tuple(found[name]) for name in ("models", "endpoints")}
-    return VirtualKey(**{**found, **globs})
 
 
 def _owned(values: Sequence[Any]) -> Owned:
