@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from openai_gateway.engine.gateway import Gateway, open_gateway
 from openai_gateway.engine.store.lenient import as_told
@@ -37,6 +37,7 @@ ANSWER = {
     "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
 }  # fmt: skip
 MODELS = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "up"}]}
+NO_RETRIES = Retries(max_retries=0)
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
 
 
@@ -146,8 +147,9 @@ class House:
             return said
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[trio.abc.Stream]:
-        ours, theirs = memory_stream_pair()
+    async def connection(self, *, lockstep: bool = False) -> AsyncIterator[trio.abc.Stream]:
+        """With `lockstep` what is sent waits until it is read, as it would on a socket."""
+        ours, theirs = lockstep_stream_pair() if lockstep else memory_stream_pair()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.server.serve_connection, theirs)
             yield ours
@@ -173,7 +175,9 @@ def request(
 
 
 @asynccontextmanager
-async def house(path: Path, *answers: bytes | float | None, **fields: Any) -> AsyncIterator[House]:
+async def house(
+    path: Path, *answers: bytes | float | None, retries: Retries = NO_RETRIES, **fields: Any
+) -> AsyncIterator[House]:
     """A service whose model `m` is served by `up`, whose answers are these; `fields` are of ServiceSettings."""
     script: list[bytes | float | None] = list(answers)
     asked: list[bytes] = []
@@ -187,7 +191,7 @@ async def house(path: Path, *answers: bytes | float | None, **fields: Any) -> As
             },
             rows=(ModelRow(name="m", provider="up", model="m", price=Price(input=1000.0, output=2000.0)),),
         ),
-        retries=Retries(max_retries=0),
+        retries=retries,
     )
     service = ServiceSettings(data=str(path), **fields)
 

@@ -20,7 +20,9 @@ REFUSED = dict.fromkeys(("none", "bad", "hash", "expired", "revoked"), 401)
 ALLOWED = {
     Does.GENERATE: 200, Does.LIST_MODELS: 200, Does.SHOW_MODEL: 404, Does.LIVENESS: 200, Does.READINESS: 200,
     Does.METRICS: 200, Does.OPENAPI: 200, Does.CREATE_KEY: 201, Does.LIST_KEYS: 200, Does.REVOKE_KEY: 404,
-    Does.ROTATE_KEY: 404, Does.USAGE: 200,
+    Does.ROTATE_KEY: 404, Does.USAGE: 200, Does.CREATE_FILE: 415, Does.LIST_FILES: 200, Does.SHOW_FILE: 404,
+    Does.DELETE_FILE: 404, Does.FILE_CONTENT: 404, Does.CREATE_BATCH: 404, Does.LIST_BATCHES: 200, Does.SHOW_BATCH: 404,
+    Does.CANCEL_BATCH: 404,
 }  # fmt: skip
 """What whoever may come gets; the ids that are asked for are nobody's."""
 
@@ -39,7 +41,7 @@ def expected(route: Route) -> dict[str, int]:
 def body_of(route: Route) -> object:
     if route.does is Does.GENERATE:
         return {**CHAT, "input": "Hi"}
-    return {} if route.does is Does.CREATE_KEY else None
+    return {} if route.does in {Does.CREATE_KEY, Does.CREATE_FILE, Does.CREATE_BATCH} else None
 
 
 async def secret_of(here: House, kind: str) -> str | None:

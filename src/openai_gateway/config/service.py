@@ -56,6 +56,8 @@ _KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
     "grace": lambda table, key: table.number(key, most=3600),
     "max_connections": _integer(1, 1_000_000),
     "max_body_bytes": _integer(1024, _GIGABYTE),
+    "max_upload_bytes": _integer(1024, 2**40),
+    "files": _text,
     "retention_days": _integer(1, 36_500),
     "retention_rows": _integer(1000, 10**12),
 }

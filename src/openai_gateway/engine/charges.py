@@ -32,7 +32,9 @@ class Charge:
 
     def prompt(self) -> None:
         """The upstream has read the prompt; what it wrote is not known."""
-        if self.hold is not None or self.tab.has_limits:
+        if self.call.provider is not None:
+            self._used(0, 0)
+        elif self.hold is not None or self.tab.has_limits:
             usage = estimated(self.call, 0)
             self._used(usage.input, money_of(usage, self.step.target.row.price))
 
@@ -65,7 +67,7 @@ def bound_of(call: Call, row: ModelRow) -> Used | None:
     Raises GatewayError as `token_bound`.
     """
     limits = call.limits
-    if limits is None:
+    if limits is None or call.provider is not None:  # what lies at a provider is asked for without a model
         return Used(tokens=0)
     tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
     if limits.budget is None:

@@ -12,6 +12,7 @@ import trio
 from openai_gateway.engine.beats import Beats, with_beats
 from openai_gateway.engine.cached import call_or_recall
 from openai_gateway.engine.catalogue import Catalogue
+from openai_gateway.engine.download import Download, open_download
 from openai_gateway.engine.httpx_client import Transport
 from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.parts import Parts
@@ -125,6 +126,15 @@ class Gateway:
         """As `stream`, with a Beat after each `every` seconds in which nothing came."""
         async with self.stream(call) as parts, with_beats(parts, every) as beats:
             yield beats
+
+    @asynccontextmanager
+    async def download(self, call: Call) -> AsyncIterator[Download]:
+        """The answer as it is, piece by piece and whatever its size. Raises GatewayError, from its `pieces` as well.
+
+        Leaving the block closes the connection to the upstream at once.
+        """
+        async with self._in_use() as snapshot, open_download(snapshot.router, call) as download:
+            yield download
 
     async def models(self) -> tuple[Model, ...]:
         """All models that can be asked for, at most 300 s old. Raises GatewayError if no provider answered."""

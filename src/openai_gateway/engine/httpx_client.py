@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from openai_gateway.net.transport import origin_of
 from openai_gateway.net.words import innermost
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
+from openai_gateway.routing.forms import Form
 from openai_gateway.routing.plan import Provider
 
 Transport = httpx.AsyncBaseTransport
@@ -96,12 +97,16 @@ async def ask(
 ) -> HttpxAnswer:
     """Send, and wait for the head of the answer. Raises Broke."""
     opening = _Opening(clocks)
+    content: bytes | AsyncIterator[bytes] | None = request.body or None
+    if request.form is not None:
+        content = _watched(pieces_of(request.form), clocks)
+        headers = [*headers, ("Content-Length", str(request.size))]
     with mapped():
         outgoing = httpx.Request(
             request.method,
             request.url,
             headers=headers,
-            content=request.body or None,
+            content=content,
             extensions={"trace": opening.trace, "timeout": {"pool": clocks.connect}},
         )
     try:
@@ -111,6 +116,23 @@ async def ask(
         await opening.aclose()
         raise
     return HttpxAnswer(response)
+
+
+async def pieces_of(form: Form) -> AsyncGenerator[bytes, None]:
+    """The body of a form, from its beginning."""
+    for segment in form.segments:
+        if isinstance(segment, bytes):
+            yield segment
+        else:
+            async for piece in segment.pieces():
+                yield piece
+
+
+async def _watched(pieces: AsyncIterator[bytes], clocks: Clocks) -> AsyncIterator[bytes]:
+    """httpcore tells when a body begins and not how it gets on, as our own client does."""
+    async for piece in pieces:
+        yield piece
+        clocks.sending(reused=clocks.reused)
 
 
 class _Opening:

@@ -6,6 +6,7 @@ import functools
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from openai_gateway.engine.httpx_client import (
     broke_of,
     httpx_transport,
     mapped,
+    pieces_of,
     place_of,
 )
 from openai_gateway.errors import ConfigError
@@ -173,7 +175,7 @@ async def _ask(client: Http11Client, request: UpstreamRequest, clocks: Clocks, *
                 method=request.method,
                 target=place.target,
                 headers=headers,
-                body=request.body,
+                body=request.body if request.form is None else partial(pieces_of, request.form),
                 watch=clocks,
                 fresh=fresh,
             )
@@ -186,8 +188,8 @@ def _headers_of(request: UpstreamRequest, place: Place) -> list[tuple[str, str]]
     headers = _named(request)
     if not any(name.lower() == "host" for name, _ in request.headers):
         headers.insert(0, ("Host", place.host))
-    if request.body or request.method != "GET":
-        headers.append(("Content-Length", str(len(request.body))))
+    if request.size or request.method != "GET":
+        headers.append(("Content-Length", str(request.size)))
     return headers
 
 

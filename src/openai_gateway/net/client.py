@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import h11
 import trio
 
-from openai_gateway.net.connection import Connection, NetError, Unsendable, Watch
+from openai_gateway.net.connection import Body, Connection, NetError, Unsendable, Watch
 from openai_gateway.net.pool import Limits, Place, Pool
 from openai_gateway.net.tls import client_context
 from openai_gateway.net.words import innermost
@@ -70,7 +70,7 @@ class Http11Client:
         method: str,
         target: bytes,
         headers: RawHeaders,
-        body: bytes,
+        body: Body,
         watch: Watch,
         fresh: bool = False,
     ) -> Answer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import select
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, aclosing, suppress
+from functools import partial
 from typing import Final, Protocol
 
 import h11
@@ -34,6 +35,11 @@ _TURNS: Final = 8
 """Turns of the scheduler after which a stream that had something to read has given it; memory streams take four."""
 
 _KEEP_ALIVE: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*(\d{1,9})", re.IGNORECASE)
+
+
+Pieces = Callable[[], AsyncGenerator[bytes, None]]
+Body = bytes | Pieces
+"""All of a body, or what gives it piece by piece, each time from its beginning."""
 
 
 class Watch(Protocol):
@@ -82,12 +88,15 @@ class Connection:
         self.idle_limit: float | None = None
         """The seconds for which the server said it keeps the connection while it is idle, if it did."""
 
-    async def ask(self, request: h11.Request, body: bytes, watch: Watch) -> h11.Response:
+    async def ask(self, request: h11.Request, body: Body, watch: Watch) -> h11.Response:
         """Send, and give the head of the answer. Raises NetError."""
-        data = self._written(request, body)
         watch.sending(reused=self._served)
+        if not isinstance(body, bytes):
+            head = self._checked(request)
+            return await self._ask_listening(partial(self._send_pieces, head, body, watch), watch)
+        data = self._written(request, body)
         if len(data) > _BLIND_BYTES:
-            return await self._ask_listening(data, watch)
+            return await self._ask_listening(partial(self._send, data), watch)
         await self._send(data)
         return await self._head(watch)
 
@@ -138,19 +147,38 @@ class Connection:
             await self._stream.aclose()
 
     def _written(self, request: h11.Request, body: bytes) -> bytes:
-        http = self._http
+        return b"".join(map(self._checked, (request, h11.Data(data=body), h11.EndOfMessage())))
+
+    def _checked(self, event: h11.Event) -> bytes:
         try:
-            head = http.send(request)
-            return b"".join((head, http.send(h11.Data(data=body)), http.send(h11.EndOfMessage())))
+            return self._http.send(event) or b""
         except h11.LocalProtocolError as error:  # a body that is not as long as its head says
             words = str(error)
         raise Unsendable(words)
 
-    async def _ask_listening(self, data: bytes, watch: Watch) -> h11.Response:
+    async def _send_pieces(self, head: bytes, body: Pieces, watch: Watch) -> None:
+        """A body that is read while it is sent. As long as it gets on the clock of the answer begins anew."""
+        try:
+            await self._stream.send_all(head)
+            async with aclosing(body()) as pieces:
+                async for piece in pieces:
+                    await self._stream.send_all(self._checked(h11.Data(data=piece)))
+                    if not self._answering:
+                        watch.sending(reused=self._served)
+            await self._stream.send_all(self._checked(h11.EndOfMessage()))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # whether it was refused or the server is gone, reading says
+        except (OSError, Unsendable) as error:  # it cannot be read, or is not as long as was said
+            self._failure = Unsendable(f"the body cannot be read: {innermost(error)}")
+            await self.aclose()
+            return
+        self._sent = True
+
+    async def _ask_listening(self, send: Callable[[], Awaitable[None]], watch: Watch) -> h11.Response:
         """Send while listening: a server may refuse a large body without reading it, and never read on."""
         found: h11.Response | NetError
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send, data)
+            nursery.start_soon(send)
             try:
                 found = await self._head(watch)
                 if found.status_code >= 300:  # a redirect too: nobody follows it
@@ -228,6 +256,8 @@ class Connection:
         try:
             data = await self._stream.receive_some(PIECE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if self._failure is not None:
+                raise self._failure from None
             raise Gone(innermost(error)) from None
         self._ended = not data
         self._http.receive_data(bytes(data))  # a copy only where memory streams gave a bytearray

@@ -49,7 +49,7 @@ def cache_key(call: Call, *, tenant: str, stream: bool, opted: bool | None = Non
 
 
 def _may_be_kept(call: Call, *, opted: bool | None) -> bool:
-    if opted is False or call.endpoint not in _ENDPOINTS or call.body.get("store"):
+    if opted is False or call.upload is not None or call.endpoint not in _ENDPOINTS or call.body.get("store"):
         return False
     return opted is True or _is_the_same_each_time(call.body)
 

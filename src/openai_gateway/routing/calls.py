@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 if TYPE_CHECKING:  # no start needs to load them
+    from openai_gateway.routing.forms import Upload
     from openai_gateway.routing.limits import Left, Limits
 
 Json = Any
@@ -19,7 +20,7 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")  # Stripe's bound, whom al
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request for generation.
+    """One request, most often for generation.
 
     `body` is the OpenAI request body as the caller wrote it (`model` and `stream` in it are ignored: the router writes
     them). `deadline` is on trio's clock (seconds, `trio.current_time()`), None for the configured total alone.
@@ -29,6 +30,8 @@ class Call:
     again. `tenant` is who asks:
     only a call that has one may be answered from the cache, and only with what the same tenant got. `cache` None: where
     the temperature is 0; True and False are the caller's own word.
+    `upload` makes it a form, of which `body` are the fields. `provider` is the name of the one to ask where no model
+    says so, for files and batches: then `model` is "" and the body passes as it is. `method` is that of HTTP.
     `limits` are the caller's own, beside those of the model rows; `models` the globs of the names that it may use, of
     fallbacks too (None: all). `id` is the request's, for the ledger.
     """
@@ -36,6 +39,9 @@ class Call:
     endpoint: str = "chat/completions"
     model: str
     body: Mapping[str, Json]
+    method: str = "POST"
+    provider: str | None = None
+    upload: Upload | None = None
     deadline: float | None = None
     whole: bool = False
     repair: bool = False
@@ -63,7 +69,8 @@ class Call:
         """Whether it may be sent once more to an upstream that may have carried it out."""
         from openai_gateway.routing.endpoints import endpoint_of  # noqa: PLC0415 - no start needs the table
 
-        return endpoint_of(self.endpoint).generates or self.sent_idempotency_key is not None
+        is_safe = self.method == "GET" or endpoint_of(self.endpoint).generates
+        return is_safe or self.sent_idempotency_key is not None
 
 
 @attrs.frozen(kw_only=True)

@@ -100,7 +100,7 @@ class Target:
     @property
     def name(self) -> str:
         """`provider/model`, for logs, warnings and `_meta`; it shows no key."""
-        return f"{self.provider.name}/{self.model}"
+        return f"{self.provider.name}/{self.model}" if self.model else self.provider.name
 
 
 @attrs.frozen(kw_only=True)
@@ -130,9 +130,12 @@ def plan(call: Call, table: RouteTable, health: Health, now: float, random: Call
     First the rows of the call's model: those of exactly its name, else those of the wildcard with the longest prefix (a
     wildcard never stands in for an exact row that fails: that is what fallbacks are for). Lower `order` first; the same
     order shares by weight, as `random` (numbers in [0, 1)) falls. Then the rows' fallbacks and theirs, depth first.
-    Targets that `health` does not allow at `now` go to the end. Raises GatewayError: CONFIGURATION where the table is
-    empty, PERMISSION where the caller may not use the model, MODEL_NOT_FOUND.
+    Targets that `health` does not allow at `now` go to the end. A call that names its provider goes there and nowhere
+    else. Raises GatewayError: CONFIGURATION where the table is empty, or has no such provider, PERMISSION where the
+    caller may not use the model, MODEL_NOT_FOUND.
     """
+    if call.provider is not None:
+        return (_pinned(call.provider, table),)
     if not table.rows:
         raise GatewayError(kind=Kind.CONFIGURATION, message=table.missing or "No model is configured.")
     if not is_allowed(call.model, call.models):  # before it is looked for: what is served is no business of theirs
@@ -140,6 +143,14 @@ def plan(call: Call, table: RouteTable, health: Health, now: float, random: Call
     if not _rows_of(call.model, table):
         raise _unknown_model(call.model, table, call.models)
     return _healthy_first(_with_fallbacks(call, table, random), health, now)
+
+
+def _pinned(name: str, table: RouteTable) -> Target:
+    """A provider without a model. What it is asked for lies there, so no other will do."""
+    if name not in table.providers:
+        message = f"The provider {name!r}, which has this, is no longer configured."
+        raise GatewayError(kind=Kind.CONFIGURATION, message=message)
+    return Target(provider=table.providers[name], model="", row=ModelRow(name="", provider=name, model=""))
 
 
 def context_fallbacks(

@@ -26,8 +26,9 @@ class ServiceSettings:
     `metrics_token` is whose bearer may read the metrics.
 
     `origins` are those that a browser's page may call from, `hosts` the names that a Host header may have beside the
-    bound address (empty: any, unless that is loopback). Sizes are in bytes, times in seconds, `retention_rows` is the
-    number of ledger rows that are kept.
+    bound address (empty: any, unless that is loopback). `files` is the provider that new files go to, "" for the first
+    that can keep any. Sizes are in bytes, times in seconds, `retention_rows` is the number of ledger rows that are
+    kept.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +47,8 @@ class ServiceSettings:
     grace: float = 30.0
     max_connections: int = 10_000
     max_body_bytes: int = 32 * 2**20
+    max_upload_bytes: int = 512 * 2**20
+    files: str = ""
     retention_days: int = 90
     retention_rows: int = 10_000_000
 

@@ -15,6 +15,9 @@ IMAGE: Final = 5000
 """Tokens of one image. An allowance, no bound: OpenAI's models by patches take up to 3,779 (1,536 of 2.46), gpt-4o-mini
 and Qwen-VL may take several times this. What they took beyond it is charged when it is known."""
 
+_SOUND: Final = 64
+"""Bytes of sound that make a token at least: OpenAI counts 10 tokens a second, and Opus at 6 kbit/s has 750 bytes."""
+
 _TEMPLATE: Final = 256  # what a chat template adds of its own: roles, a default system prompt
 _TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents several hundred
 _MOST: Final = 2**53  # a store in another language may hold numbers as doubles
@@ -52,11 +55,17 @@ def prompt_bound(call: Call) -> int:
     With the bytes of what came it bounds an answer that broke off before it told its usage. Raises as `token_bound`.
     """
     try:
-        prompt = _TEMPLATE + _bytes(call.body)
+        prompt = _TEMPLATE + _bytes(call.body) + _of_files(call)
     except RecursionError:
         message = "The request is nested too deep."
         raise GatewayError(kind=Kind.INVALID_REQUEST, message=message) from None
     return prompt + _TOOLS if call.body.get("tools") or call.body.get("functions") else prompt
+
+
+def _of_files(call: Call) -> int:
+    """Of what is uploaded: images by the allowance for one, sound by its length at the thinnest that is ever sent."""
+    files = () if call.upload is None else call.upload.files
+    return sum(IMAGE if call.endpoint == "images/edits" else one.content.size // _SOUND for one in files)
 
 
 def _output(call: Call, max_output: int | None) -> int:

@@ -12,7 +12,8 @@ from openai_gateway.engine.gateway import Gateway
 from openai_gateway.engine.store import ServiceStore
 from openai_gateway.errors import ConfigError, GatewayError, Kind
 from openai_gateway.net.listener import Exchange
-from openai_gateway.routing.calls import Model
+from openai_gateway.routing.calls import Json, Model
+from openai_gateway.routing.forms import Upload
 from openai_gateway.routing.globs import is_allowed
 from openai_gateway.routing.grants import excess
 from openai_gateway.routing.ledger import dollars
@@ -27,15 +28,18 @@ from openai_gateway.service.asking import (
     query_of,
     refuse_other_types,
     refuse_query,
-    request_id,
+    typed,
 )
 from openai_gateway.service.audit import Audit
-from openai_gateway.service.guard import ANYBODY, Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
+from openai_gateway.service.guard import Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
 from openai_gateway.service.metrics import Metrics, Snapshot, render
+from openai_gateway.service.objects import Objects
 from openai_gateway.service.openapi import description
-from openai_gateway.service.replies import JSON, Fields, error_reply, json_body, served_fields
-from openai_gateway.service.routes import Does, Match, NoMatch, Route, Who, match
+from openai_gateway.service.replies import error_reply
+from openai_gateway.service.routes import Does, Match, NoMatch, Who, match
 from openai_gateway.service.streaming import relay
+from openai_gateway.service.uploads import is_form, read_form
+from openai_gateway.service.visit import Visit
 
 _READY_FOR: Final = 1.0  # seconds that an answer of the store about itself is good for
 Counts = Sequence[Snapshot]
@@ -79,7 +83,8 @@ class Service:
         self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
         self._guard = Guard(store, no_auth=settings.no_auth, lenient=settings.lenient, wall=wall)
         self._checked = -_READY_FOR
-        self._does: Mapping[Does, Callable[[_Visit], Awaitable[None]]] = {
+        self._objects = objects = Objects(gateway, store, settings, wall)
+        self._does: Mapping[Does, Callable[[Visit], Awaitable[None]]] = {
             Does.GENERATE: self._generate,
             Does.LIST_MODELS: self._list_models,
             Does.SHOW_MODEL: self._show_model,
@@ -92,11 +97,20 @@ class Service:
             Does.REVOKE_KEY: self._revoke_key,
             Does.ROTATE_KEY: self._rotate_key,
             Does.USAGE: self._usage,
+            Does.CREATE_FILE: objects.create_file,
+            Does.LIST_FILES: objects.list_files,
+            Does.SHOW_FILE: objects.show_file,
+            Does.DELETE_FILE: objects.delete_file,
+            Does.FILE_CONTENT: objects.content,
+            Does.CREATE_BATCH: objects.create_batch,
+            Does.LIST_BATCHES: objects.list_batches,
+            Does.SHOW_BATCH: objects.show_batch,
+            Does.CANCEL_BATCH: objects.cancel_batch,
         }
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
-        visit = _Visit(exchange)
+        visit = Visit(exchange)
         try:
             await self._serve(visit)
         except GatewayError as error:
@@ -106,7 +120,7 @@ class Service:
             status, headers, body = error_reply(error, self._redactor)
             await exchange.answer(status, [*headers, *visit.fields], body)
 
-    def _note(self, error: GatewayError, visit: _Visit) -> None:
+    def _note(self, error: GatewayError, visit: Visit) -> None:
         self._metrics.refused(error)
         is_ours = error.is_own or not error.attempts  # what an upstream refuses is none of the audit's
         if error.status in _NOTED and is_ours:
@@ -116,7 +130,7 @@ class Service:
                 actor=visit.key.id or "-", status=error.status, code=code, route=route, peer=request.peer, id=visit.id
             )
 
-    async def _serve(self, visit: _Visit) -> None:
+    async def _serve(self, visit: Visit) -> None:
         request = visit.exchange.request
         self._door.check(request)
         found = match(request.method, request.path)
@@ -130,7 +144,7 @@ class Service:
                 raise GatewayError(kind=Kind.SHUTTING_DOWN, message=message, retry_after=1)
             await self._does[found.route.does](visit)
 
-    async def _authorise(self, visit: _Visit, found: Match) -> None:
+    async def _authorise(self, visit: Visit, found: Match) -> None:
         """By the row alone: what is not for everybody is for nobody without a word in its favour."""
         request = visit.exchange.request
         match found.route.who:
@@ -146,7 +160,7 @@ class Service:
                 visit.key = await self._guard.key_of(request)
                 refuse_no_admin(visit.key)
 
-    async def _refuse_path(self, visit: _Visit, found: NoMatch) -> None:
+    async def _refuse_path(self, visit: Visit, found: NoMatch) -> None:
         """Whoever has no key learns nothing of which paths there are."""
         visit.key = await self._guard.key_of(visit.exchange.request)
         if found.allowed:
@@ -157,32 +171,40 @@ class Service:
             kind=Kind.MODEL_NOT_FOUND, message="There is no such path; /openapi.json names all.", code="not_found"
         )
 
-    async def _generate(self, visit: _Visit) -> None:
-        request = visit.exchange.request
-        refuse_query(request)
-        refuse_other_types(request)
-        body = json_object(await visit.exchange.body(self._settings.max_body_bytes))
+    async def _generate(self, visit: Visit) -> None:
+        refuse_query(visit.exchange.request)
+        if visit.route.takes_forms and is_form(visit.exchange):
+            most, directory = self._settings.max_upload_bytes, self._settings.data
+            async with read_form(visit.exchange, most=most, directory=directory) as form:
+                await self._answer(visit, typed(form.fields), form.upload)
+            return
+        refuse_other_types(visit.exchange.request)
+        raw = await visit.exchange.body(self._settings.max_body_bytes)
+        body = json_object(raw)
+        await self._objects.refuse_foreign(raw, body, visit.key)
+        await self._answer(visit, body)
+
+    async def _answer(self, visit: Visit, body: Mapping[str, Json], upload: Upload | None = None) -> None:
         call = call_of(
-            request,
+            visit.exchange.request,
             body,
             endpoint=visit.route.endpoint,
             key=visit.key,
             id=visit.id,
             repair=self._settings.repair,
+            upload=upload,
         )
         if body.get("stream"):
             await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor)
-            return
-        reply = await self._gateway.call(call)
-        headers = [("content-type", reply.content_type), *visit.fields, *served_fields(reply.served)]
-        await visit.exchange.answer(reply.status, headers, reply.body)
+        else:
+            await visit.pass_on(await self._gateway.call(call))
 
-    async def _list_models(self, visit: _Visit) -> None:
+    async def _list_models(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         models = [_shown(model) for model in await self._allowed_models(visit.key)]
         await visit.answer_json({"object": "list", "data": models})
 
-    async def _show_model(self, visit: _Visit) -> None:
+    async def _show_model(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         wanted = visit.target
         for model in await self._allowed_models(visit.key):
@@ -195,10 +217,10 @@ class Service:
     async def _allowed_models(self, key: VirtualKey) -> list[Model]:
         return [model for model in await self._gateway.models() if is_allowed(model.id, key.models)]
 
-    async def _liveness(self, visit: _Visit) -> None:
+    async def _liveness(self, visit: Visit) -> None:
         await visit.answer_json({"status": "ok"})
 
-    async def _readiness(self, visit: _Visit) -> None:
+    async def _readiness(self, visit: Visit) -> None:
         if self.draining:
             raise GatewayError(kind=Kind.SHUTTING_DOWN, message="The gateway is shutting down.", retry_after=1)
         if not self._settings.lenient and trio.current_time() - self._checked >= _READY_FOR:
@@ -206,10 +228,10 @@ class Service:
             self._checked = trio.current_time()
         await visit.answer_json({"status": "ready"})
 
-    async def _openapi(self, visit: _Visit) -> None:
+    async def _openapi(self, visit: Visit) -> None:
         await visit.answer_json(description())
 
-    async def _show_metrics(self, visit: _Visit) -> None:
+    async def _show_metrics(self, visit: Visit) -> None:
         counts = [self._metrics.snapshot()] if self._counts is None else await self._counts()
         try:
             text = render(counts, in_work=self._in_work(), health=self._gateway.health())
@@ -218,7 +240,7 @@ class Service:
         headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8"), *visit.fields]
         await visit.exchange.answer(200, headers, text)
 
-    async def _create_key(self, visit: _Visit) -> None:
+    async def _create_key(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         refuse_other_types(visit.exchange.request)
         body = json_object(await visit.exchange.body(self._settings.max_body_bytes))
@@ -226,28 +248,28 @@ class Service:
         await self._audit.note("key.created", actor=visit.key.id, key=key.id, name=key.name, role=key.role)
         await visit.answer_json({**shown_key(key), "key": secret}, status=201)
 
-    async def _list_keys(self, visit: _Visit) -> None:
+    async def _list_keys(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         keys = [key for key in await self._store.keys() if excess(key, visit.key) is None]
         spent = await self._store.spent([key.limits for key in keys if key.limits is not None])
         data = [{**shown_key(key), "spent": dollars(spent.get(f"key {key.id}", 0))} for key in keys]
         await visit.answer_json({"object": "list", "data": data})
 
-    async def _revoke_key(self, visit: _Visit) -> None:
+    async def _revoke_key(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         key = await revoke_key(self._store, visit.key, visit.target, now=int(self._wall()))
         self._guard.forget()
         await self._audit.note("key.revoked", actor=visit.key.id, key=key.id)
         await visit.answer_json(shown_key(key))
 
-    async def _rotate_key(self, visit: _Visit) -> None:
+    async def _rotate_key(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)
         key, secret = await rotate_key(self._store, visit.key, visit.target)
         self._guard.forget()
         await self._audit.note("key.rotated", actor=visit.key.id, key=key.id)
         await visit.answer_json({**shown_key(key), "key": secret})
 
-    async def _usage(self, visit: _Visit) -> None:
+    async def _usage(self, visit: Visit) -> None:
         query = query_of(visit.exchange.request, _QUERY_OF_USAGE)
         now = round(self._wall() * 1000)
         found = await usage(
@@ -258,31 +280,6 @@ class Service:
             key=query.get("key"),
         )
         await visit.answer_json({"object": "list", "data": found})
-
-
-class _Visit:
-    """One request on its way: whose it is, which row it matched, and what every answer to it says."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.id = request_id(exchange.request)
-        self.fields: Fields = [("x-request-id", self.id)]
-        self.key: VirtualKey = ANYBODY
-        self.match: Match | None = None
-
-    @property
-    def route(self) -> Route:
-        """The row, for a handler: whoever gets here has matched one."""
-        assert self.match is not None  # noqa: S101 - as said
-        return self.match.route
-
-    @property
-    def target(self) -> str:
-        """What stands for the `{id}` of the row."""
-        return "" if self.match is None else self.match.id
-
-    async def answer_json(self, value: object, status: int = 200) -> None:
-        await self.exchange.answer(status, [JSON, *self.fields], json_body(value))
 
 
 def _shown(model: Model) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.net.listener import Request
 from openai_gateway.routing.calls import Call, Json
+from openai_gateway.routing.forms import Upload
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.wire.strict import JsonError, loads
 
@@ -87,6 +88,23 @@ def json_object(body: bytes) -> Mapping[str, Json]:
     raise GatewayError(kind=Kind.INVALID_REQUEST, message=message)
 
 
+def refuse_steering(body: Mapping[str, Json]) -> None:
+    """Raises GatewayError for a member that others read as an address or a credential."""
+    for name in sorted(STEERING & body.keys()):
+        raise _wrong(name, "may not stand in a request: the gateway alone chooses whom it asks, and with which key")
+
+
+def typed(fields: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The fields of a form, in which all is text, with the types of those that the gateway reads itself."""
+    found = dict(fields)
+    stream, count = found.get("stream"), found.get("n")
+    if stream in _SWITCH:
+        found["stream"] = _SWITCH[stream]
+    if isinstance(count, str) and count.isascii() and count.isdecimal() and len(count) < 10:
+        found["n"] = int(count)
+    return found
+
+
 def call_of(
     request: Request,
     body: Mapping[str, Json],
@@ -95,10 +113,10 @@ def call_of(
     key: VirtualKey,
     id: str,  # noqa: A002 - the field's name
     repair: bool,
+    upload: Upload | None = None,
 ) -> Call:
     """The call that the body asks for, on its key's account. Raises GatewayError."""
-    for name in sorted(STEERING & body.keys()):
-        raise _wrong(name, "may not stand in a request: the gateway alone chooses whom it asks, and with which key")
+    refuse_steering(body)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise _wrong("model", "must be the name of a model")
@@ -108,6 +126,7 @@ def call_of(
         endpoint=endpoint,
         model=model,
         body=body,
+        upload=upload,
         repair=repair,
         traceparent=request.headers.get("traceparent"),
         idempotency_key=request.headers.get("idempotency-key"),

@@ -55,10 +55,20 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["security"] = [{"key": []}]
     if "{id" in route.template:
         operation["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
-    if route.does is Does.GENERATE:
-        schema = {"$ref": "#/components/schemas/Call"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if content := _content(route):
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _content(route: Route) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if route.does is Does.GENERATE:
+        content["application/json"] = {"schema": {"$ref": "#/components/schemas/Call"}}
+    if route.does in {Does.CREATE_KEY, Does.CREATE_BATCH}:
+        content["application/json"] = {"schema": {"type": "object"}}
+    if route.takes_forms:
+        content["multipart/form-data"] = {"schema": {"type": "object"}}
+    return content
 
 
 def _responses() -> dict[str, Any]:

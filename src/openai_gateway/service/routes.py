@@ -35,13 +35,23 @@ class Does(enum.Enum):
     REVOKE_KEY = enum.auto()
     ROTATE_KEY = enum.auto()
     USAGE = enum.auto()
+    CREATE_FILE = enum.auto()
+    LIST_FILES = enum.auto()
+    SHOW_FILE = enum.auto()
+    DELETE_FILE = enum.auto()
+    FILE_CONTENT = enum.auto()
+    CREATE_BATCH = enum.auto()
+    LIST_BATCHES = enum.auto()
+    SHOW_BATCH = enum.auto()
+    CANCEL_BATCH = enum.auto()
 
 
 @attrs.frozen(kw_only=True)
 class Route:
     """`template` may end in `{id}` (one segment) or `{id...}` (all that follows), or hold `{id}` between slashes.
 
-    `endpoint` is that of the engine, for GENERATE. `title` is a sentence for the API's description.
+    `endpoint` is what a key must be allowed. `takes_forms`: a call may come as multipart/form-data. `title` is a
+    sentence for the API's description.
     """
 
     method: str
@@ -50,10 +60,35 @@ class Route:
     does: Does
     title: str
     endpoint: str = ""
+    takes_forms: bool = False
 
 
-def _generates(path: str, title: str) -> Route:
-    return Route(method="POST", template=f"/v1/{path}", who=Who.KEY, does=Does.GENERATE, endpoint=path, title=title)
+def _generates(path: str, title: str, *, takes_forms: bool = False) -> Route:
+    return Route(
+        method="POST",
+        template=f"/v1/{path}",
+        who=Who.KEY,
+        does=Does.GENERATE,
+        endpoint=path,
+        title=title,
+        takes_forms=takes_forms,
+    )
+
+
+def _keeps(method: str, path: str, does: Does, title: str) -> Route:
+    """Of files and batches."""
+    takes_forms = does is Does.CREATE_FILE
+    endpoint = path.partition("/")[0]
+    template = f"/v1/{path}"
+    return Route(
+        method=method,
+        template=template,
+        who=Who.KEY,
+        does=does,
+        endpoint=endpoint,
+        title=title,
+        takes_forms=takes_forms,
+    )
 
 
 ROUTES: Final = (
@@ -62,9 +97,21 @@ ROUTES: Final = (
     _generates("responses", "Answer by the Responses API."),
     _generates("embeddings", "Turn texts into vectors."),
     _generates("images/generations", "Make images."),
+    _generates("images/edits", "Change images.", takes_forms=True),
     _generates("audio/speech", "Speak a text."),
+    _generates("audio/transcriptions", "Write down what is said.", takes_forms=True),
+    _generates("audio/translations", "Write down in English what is said.", takes_forms=True),
     _generates("moderations", "Judge whether texts are harmful."),
     _generates("rerank", "Order documents by a query."),
+    _keeps("POST", "files", Does.CREATE_FILE, "Upload a file."),
+    _keeps("GET", "files", Does.LIST_FILES, "List the key's files."),
+    _keeps("GET", "files/{id}", Does.SHOW_FILE, "Show one of them."),
+    _keeps("DELETE", "files/{id}", Does.DELETE_FILE, "Delete one of them."),
+    _keeps("GET", "files/{id}/content", Does.FILE_CONTENT, "Get what is in it."),
+    _keeps("POST", "batches", Does.CREATE_BATCH, "Have a file of calls made."),
+    _keeps("GET", "batches", Does.LIST_BATCHES, "List the key's batches."),
+    _keeps("GET", "batches/{id}", Does.SHOW_BATCH, "Show one of them."),
+    _keeps("POST", "batches/{id}/cancel", Does.CANCEL_BATCH, "Cancel one of them."),
     Route(method="GET", template="/v1/models", who=Who.KEY, does=Does.LIST_MODELS, title="List the models."),
     Route(method="GET", template="/v1/models/{id...}", who=Who.KEY, does=Does.SHOW_MODEL, title="Show one model."),
     Route(method="GET", template="/health", who=Who.NOBODY, does=Does.LIVENESS, title="Whether it runs."),

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
-from openai_gateway.routing.dialects.headers import headers_with, posting
-from openai_gateway.routing.dialects.openai_body import body_of
+from openai_gateway.routing.dialects.headers import headers_with
+from openai_gateway.routing.dialects.openai_body import request_of
 from openai_gateway.routing.endpoints import path_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
@@ -34,12 +34,9 @@ def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, .
     """The OpenAI request, for the deployment that the target's model names."""
     provider = target.provider
     own = {} if provider.api_key is None else {"api-key": provider.api_key.reveal()}
-    return UpstreamRequest(
-        method="POST",
-        url=_url(provider, target.model, path_of(call.endpoint)),
-        headers=posting(headers_with(own, provider, call), stream=stream),
-        body=body_of(call, target.model, stream=stream, changes=changes),  # the older surface ignores the model in it
-    )
+    url, headers = _url(provider, target.model, path_of(call.endpoint)), headers_with(own, provider, call)
+    # The older surface ignores the model in the body.
+    return request_of(call, target.model, url, headers, stream=stream, changes=changes)
 
 
 def answer(body: bytes) -> bytes:
@@ -65,7 +62,7 @@ def _url(provider: Provider, deployment: str, endpoint: str) -> str:
     query = f"?api-version={quote(provider.api_version, safe='')}" if provider.api_version else ""
     if provider.base_url.endswith(_V1):
         return f"{provider.base_url}/{endpoint}{query}"
-    within = "" if endpoint in _BESIDE_DEPLOYMENTS else f"/deployments/{quote(deployment, safe='')}"
+    within = "" if not deployment or endpoint in _BESIDE_DEPLOYMENTS else f"/deployments/{quote(deployment, safe='')}"
     return f"{provider.base_url}/openai{within}/{endpoint}{query}"
 
 

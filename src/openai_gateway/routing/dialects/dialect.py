@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from openai_gateway.routing.calls import Call, Json
+from openai_gateway.routing.forms import Form
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
 from openai_gateway.wire.sse import Event
@@ -19,14 +20,21 @@ Headers = tuple[tuple[str, str], ...]
 class UpstreamRequest:
     """One HTTP request, ready to be sent. Its repr shows neither the headers (a credential) nor the body (a prompt).
 
-    `warnings` names what of the call it does not carry, for `Served.warnings`.
+    Where there is a `form` it is sent, and no `body`. `warnings` names what of the call it does not carry, for
+    `Served.warnings`.
     """
 
     method: str
     url: str
     headers: Headers = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    form: Form | None = attrs.field(default=None, repr=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Of what is sent, in bytes."""
+        return len(self.body) if self.form is None else self.form.size
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Call, Json
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, LocalAnswer, UpstreamRequest
 from openai_gateway.routing.dialects.openai_body import body_of
@@ -22,9 +23,11 @@ _WORDS: Final = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+$")
 
 
 def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, ...] = ()) -> UpstreamRequest:
-    """The OpenAI body, for `respond`."""
+    """The OpenAI body, for `respond`. Raises GatewayError for a form."""
+    if call.upload is not None:
+        raise GatewayError(kind=Kind.INVALID_REQUEST, message="The echo model only chats.")
     body = body_of(call, target.model, stream=stream, changes=changes)
-    return UpstreamRequest(method="POST", url=f"{_URL}{call.endpoint}", headers=(), body=body)
+    return UpstreamRequest(method=call.method, url=f"{_URL}{call.endpoint}", headers=(), body=body)
 
 
 def models(provider: Provider) -> UpstreamRequest:  # noqa: ARG001 - the signature is the dialects'
@@ -44,7 +47,7 @@ def events() -> EventDecoder:
 
 def respond(request: UpstreamRequest) -> LocalAnswer:
     """The list of the one model, or a chat completion that repeats the last user message; the same each time."""
-    if request.method == "GET":
+    if request.url == f"{_URL}models":
         entry = {"id": MODEL, "object": "model", "created": 0, "owned_by": "openai-gateway"}
         return _json(200, {"object": "list", "data": [entry]})
     if request.url != f"{_URL}chat/completions":

@@ -8,6 +8,7 @@ from typing import Final
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Headers
+from openai_gateway.routing.forms import Form
 from openai_gateway.routing.plan import Provider
 
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -36,6 +37,18 @@ def posting(own: Headers, *, stream: bool) -> Headers:
     """`own`, and what a request with a JSON body says of it and of the answer it wants, unless `own` says it."""
     accept = "text/event-stream" if stream else "application/json"
     return _unless_said(own, (("content-type", "application/json"), ("accept", accept)))
+
+
+def sending(own: Headers, form: Form, *, stream: bool) -> Headers:
+    """The same for a form, which alone knows its type: it has a boundary."""
+    mine = tuple(row for row in own if row[0] != "content-type")
+    accept = "text/event-stream" if stream else "*/*"
+    return (*_unless_said(mine, (("accept", accept),)), ("content-type", form.content_type))
+
+
+def passing(own: Headers) -> Headers:
+    """The same for a request without a body, whose answer may be anything."""
+    return _unless_said(own, (("accept", "*/*"),))
 
 
 def listing(own: Headers) -> Headers:

@@ -7,8 +7,8 @@ from typing import Final
 
 from openai_gateway.routing.calls import Call
 from openai_gateway.routing.dialects.dialect import Dialect, EventDecoder, UpstreamRequest
-from openai_gateway.routing.dialects.headers import listing, posting
-from openai_gateway.routing.dialects.openai_body import body_of, headers_of
+from openai_gateway.routing.dialects.headers import listing
+from openai_gateway.routing.dialects.openai_body import headers_of, request_of
 from openai_gateway.routing.endpoints import path_of
 from openai_gateway.routing.plan import Provider, Target
 from openai_gateway.routing.repair import Repair
@@ -17,12 +17,8 @@ from openai_gateway.wire.sse import Event
 
 def encode(call: Call, target: Target, *, stream: bool, changes: tuple[Repair, ...] = ()) -> UpstreamRequest:
     """The request for `call.endpoint` below the provider's base URL."""
-    return UpstreamRequest(
-        method="POST",
-        url=f"{target.provider.base_url}/{path_of(call.endpoint)}",
-        headers=posting(headers_of(target.provider, call), stream=stream),
-        body=body_of(call, target.model, stream=stream, changes=changes),
-    )
+    url = f"{target.provider.base_url}/{path_of(call.endpoint)}"
+    return request_of(call, target.model, url, headers_of(target.provider, call), stream=stream, changes=changes)
 
 
 def models(provider: Provider) -> UpstreamRequest:
