@@ -19,7 +19,7 @@ from openai_gateway.net.listener import Bounds, HttpServer
 from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.plan import ModelRow, Price, Provider, RouteTable
 from openai_gateway.routing.service_settings import ServiceSettings
-from openai_gateway.routing.settings import Retries, Settings
+from openai_gateway.routing.settings import Retries, Settings, Timeouts
 from openai_gateway.routing.virtual_keys import VirtualKey, digest_of
 from openai_gateway.secret import Redactor, Secret
 from openai_gateway.service.admin import new_secret
@@ -176,7 +176,11 @@ def request(
 
 @asynccontextmanager
 async def house(
-    path: Path, *answers: bytes | float | None, retries: Retries = NO_RETRIES, **fields: Any
+    path: Path,
+    *answers: bytes | float | None,
+    retries: Retries = NO_RETRIES,
+    timeouts: Timeouts | None = None,
+    **fields: Any,
 ) -> AsyncIterator[House]:
     """A service whose model `m` is served by `up`, whose answers are these; `fields` are of ServiceSettings."""
     script: list[bytes | float | None] = list(answers)
@@ -192,6 +196,7 @@ async def house(
             rows=(ModelRow(name="m", provider="up", model="m", price=Price(input=1000.0, output=2000.0)),),
         ),
         retries=retries,
+        timeouts=timeouts or Timeouts(),
     )
     service = ServiceSettings(data=str(path), **fields)
 

@@ -11,7 +11,7 @@ import trio
 from openai_gateway.engine.gateway import Gateway
 from openai_gateway.engine.store import ServiceStore
 from openai_gateway.errors import ConfigError, GatewayError, Kind
-from openai_gateway.net.listener import Exchange
+from openai_gateway.net.listener import Exchange, PeerError
 from openai_gateway.routing.calls import Json, Model
 from openai_gateway.routing.forms import Upload
 from openai_gateway.routing.globs import is_allowed
@@ -35,7 +35,7 @@ from openai_gateway.service.guard import Door, Guard, refuse_endpoint, refuse_me
 from openai_gateway.service.metrics import Metrics, Snapshot, render
 from openai_gateway.service.objects import Objects
 from openai_gateway.service.openapi import description
-from openai_gateway.service.replies import error_reply
+from openai_gateway.service.replies import error_reply, refuse
 from openai_gateway.service.routes import Does, Match, NoMatch, Who, match
 from openai_gateway.service.streaming import relay
 from openai_gateway.service.uploads import is_form, read_form
@@ -113,6 +113,10 @@ class Service:
         visit = Visit(exchange)
         try:
             await self._serve(visit)
+        except PeerError as error:  # of the body; what is wrong with a head never gets here
+            if not exchange.begun:
+                headers, body = refuse(error.status, error.words)
+                await exchange.answer(error.status, [*headers, *visit.fields], body)
         except GatewayError as error:
             self._note(error, visit)
             if exchange.begun:
