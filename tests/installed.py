@@ -29,6 +29,7 @@ class Peer:
 
 LLAMA_CPP = Peer(name="llama.cpp", requirements=("xllamacpp==2026.10.11549", "gguf==0.19.0"))
 LITELLM = Peer(name="litellm", requirements=("litellm[proxy]==1.106.2",))
+SCHEMATHESIS = Peer(name="schemathesis", requirements=("schemathesis==4.32.5",))
 
 
 def is_ci() -> bool:

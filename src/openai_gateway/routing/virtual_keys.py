@@ -85,9 +85,9 @@ class VirtualKey:
     def refuse_if_dead(self, now: float) -> None:
         """Raises GatewayError (AUTHENTICATION) for one that is revoked or expired at `now`, in seconds of Unix time."""
         if self.revoked is not None:
-            raise _dead(f"The key {self.id} was revoked.")
+            raise _dead(f"Incorrect API key provided: the key {self.id} was revoked.")
         if self.expires is not None and now >= self.expires:
-            raise _dead(f"The key {self.id} has expired.")
+            raise _dead(f"Incorrect API key provided: the key {self.id} has expired.")
 
 
 def _dead(message: str) -> GatewayError:

@@ -176,9 +176,10 @@ def refuse_metrics(request: Request, token: Secret | None) -> None:
 
 
 def _unknown() -> GatewayError:
+    """It begins in OpenAI's own words: by them LiteLLM's client tells a wrong key from a wrong request."""
     return GatewayError(
         kind=Kind.AUTHENTICATION,
-        message="The API key is none of this gateway's.",
+        message="Incorrect API key provided: it is none of this gateway's.",
         hint="Its keys begin with ogw_; ask whoever runs the gateway for one.",
     )
 

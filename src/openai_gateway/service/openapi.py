@@ -50,7 +50,7 @@ def description() -> Mapping[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    operation: dict[str, Any] = {"summary": route.title, "responses": _responses()}
+    operation: dict[str, Any] = {"summary": route.title, "responses": _responses(route)}
     if route.who is not Who.NOBODY:
         operation["security"] = [{"key": []}]
     if "{id" in route.template:
@@ -71,9 +71,9 @@ def _content(route: Route) -> dict[str, Any]:
     return content
 
 
-def _responses() -> dict[str, Any]:
+def _responses(route: Route) -> dict[str, Any]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     return {
-        "200": {"description": "The answer."},
+        "201" if route.does is Does.CREATE_KEY else "200": {"description": "The answer."},
         "default": {"description": "An error, in OpenAI's shape.", "content": error},
     }

@@ -172,8 +172,12 @@ class RedisStore:
         while await self._ask("renew", process=self._process):
             pass  # there are more of the dead than are charged in one step
         while self._untold:
-            await self._tell(self._untold[0])
-            self._untold.popleft()
+            end = self._untold.popleft()  # so that nobody else tells it meanwhile
+            try:
+                await self._tell(end)
+            except BaseException:
+                self._untold.appendleft(end)
+                raise
         self._has_untold = trio.Event()
 
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:

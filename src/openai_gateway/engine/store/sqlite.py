@@ -119,8 +119,12 @@ class SqliteStore:
         """One turn of that. Raises GatewayError."""
         await self._writer.do(self._book.renew)
         while self._unclosed:
-            await self._conclude(*self._unclosed[0])
-            self._unclosed.popleft()
+            end = self._unclosed.popleft()  # so that nobody else tells it meanwhile
+            try:
+                await self._conclude(*end)
+            except BaseException:
+                self._unclosed.appendleft(end)
+                raise
 
     async def reserve(self, demand: Demand, *, wait: bool = False) -> Outcome:
         return await (self._lines.wait(demand, self._reserve) if wait else self._reserve(demand))
