@@ -13,6 +13,8 @@ from tests.fuzz.planted import FAULTS, KeepsIdsOfCancelled
 from tests.fuzz.test_conversations import check_against_the_oracle
 from tests.fuzz.traffic import LIMITS, PLANS, SIZES, conversations
 
+pytestmark = pytest.mark.peers  # they look at the tests and not at the code: once is enough
+
 # No shrinking: the first counterexample will do. Within a tenth of what the fuzz profile runs.
 SEARCH = settings(
     max_examples=1_000,

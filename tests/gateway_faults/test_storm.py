@@ -35,6 +35,7 @@ def no_log() -> Iterator[None]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.peers  # a minute of one core, once
 async def test_ten_thousand_calls(autojump_clock: MockClock) -> None:
     async with storm(seed=3) as going:
         blocks = [await one_part(going, CALLS // PARTS) for _ in range(PARTS)]
@@ -172,6 +173,7 @@ async def test_a_small_storm_is_weathered(autojump_clock: MockClock) -> None:
     await small_storm()
 
 
+@pytest.mark.peers  # it looks at the test and not at the code: once is enough
 @pytest.mark.parametrize("planted", PLANTED)
 async def test_a_planted_fault_is_found(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, planted: Callable[[pytest.MonkeyPatch], None]

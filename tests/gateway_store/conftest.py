@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import attrs
@@ -74,13 +74,18 @@ async def redis(shared_redis: RedisServer, name: str, clock: Clock) -> AsyncIter
         yield opened
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-async def store(
-    request: pytest.FixtureRequest, path: str, clock: Clock, shared_redis: RedisServer, name: str
-) -> AsyncIterator[ServiceStore]:
-    """Each kind in turn."""
-    async with AsyncExitStack() as stack:
-        if request.param == "sqlite":
-            yield await stack.enter_async_context(open_sqlite(path, clock=clock, boot=lambda: "one"))
-        else:
-            yield await stack.enter_async_context(open_redis(shared_redis.url, name=name, clock=clock.of_redis))
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.peers)])
+def opening(
+    request: pytest.FixtureRequest, path: str, clock: Clock, name: str
+) -> AbstractAsyncContextManager[ServiceStore]:
+    if request.param == "sqlite":
+        return open_sqlite(path, clock=clock, boot=lambda: "one")
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    return open_redis(server.url, name=name, clock=clock.of_redis)
+
+
+@pytest.fixture
+async def store(opening: AbstractAsyncContextManager[ServiceStore]) -> AsyncIterator[ServiceStore]:
+    """Each kind in turn; that which needs a server in the second tier."""
+    async with opening as opened:
+        yield opened

@@ -32,6 +32,8 @@ from tests.gateway_store.load import PAYS, call, totals_of_redis
 from tests.gateway_store.redis_server import RedisServer
 from tests.gateway_store.test_sqlite import start
 
+pytestmark = pytest.mark.peers
+
 NOTHING = {"rows": 0, "charged": 0, "reserved": 0, "spent": 0, "running": 0}
 ENDLESS = Limits(key="endless", title="endless", rpm=10**6, tpm=10**6, max_parallel=100, budget=10**12)
 

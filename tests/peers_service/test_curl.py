@@ -14,6 +14,8 @@ import pytest
 from tests.gateway_service.process import configuration, made_key, served
 from tests.peers.fake_upstream import running
 
+pytestmark = pytest.mark.peers
+
 
 @attrs.frozen
 class Curl:

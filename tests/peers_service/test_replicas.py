@@ -17,6 +17,8 @@ from tests.gateway_store.load import totals_of_redis
 from tests.gateway_store.redis_server import RedisServer, running_redis
 from tests.peers.fake_upstream import Upstream, running
 
+pytestmark = pytest.mark.peers
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
