@@ -88,6 +88,9 @@ def serve(
         int | None, typer.Option(help="Processes that serve side by side.  [default: 1]", min=1, max=64)
     ] = None,
     worker: Annotated[str | None, typer.Option("--worker", hidden=True)] = None,
+    dashboard: Annotated[
+        bool | None, typer.Option("--dashboard", help="Show a page for people at /, to whoever has an admin's key.")
+    ] = None,
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask for no key. Only on an address of this machine alone.")
     ] = False,
@@ -108,6 +111,7 @@ def serve(
         "client_ca": client_ca,
         "grace": grace,
         "workers": workers,
+        "dashboard": dashboard,
     }
     environ = os.environ  # noqa: TID251 - a composition root: here it comes in
     service = config.load_service(environ, config_path=config_file, flags=flags, no_auth=no_auth)

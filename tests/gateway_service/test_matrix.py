@@ -22,7 +22,7 @@ ALLOWED = {
     Does.METRICS: 200, Does.OPENAPI: 200, Does.CREATE_KEY: 201, Does.LIST_KEYS: 200, Does.REVOKE_KEY: 404,
     Does.ROTATE_KEY: 404, Does.USAGE: 200, Does.CREATE_FILE: 415, Does.LIST_FILES: 200, Does.SHOW_FILE: 404,
     Does.DELETE_FILE: 404, Does.FILE_CONTENT: 404, Does.CREATE_BATCH: 404, Does.LIST_BATCHES: 200, Does.SHOW_BATCH: 404,
-    Does.CANCEL_BATCH: 404,
+    Does.CANCEL_BATCH: 404, Does.DASHBOARD: 200,
 }  # fmt: skip
 """What whoever may come gets; the ids that are asked for are nobody's."""
 
@@ -34,7 +34,7 @@ def expected(route: Route) -> dict[str, int]:
             return dict.fromkeys(KEYS, well)
         case Who.KEY:
             return {**REFUSED, "user": well, "admin": well}
-        case Who.ADMIN:
+        case Who.ADMIN | Who.PAGE:
             return {**REFUSED, "user": 403, "admin": well}
 
 
@@ -63,13 +63,13 @@ async def secret_of(here: House, kind: str) -> str | None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.template}")
 async def test_a_route_is_for_whom_its_row_says(route: Route, tmp_path: Path) -> None:
     target = route.template.replace("{id...}", "no/such").replace("{id}", "no-such")
-    async with house(tmp_path, *[http(200, ANSWER)] * 2) as here:
+    async with house(tmp_path, *[http(200, ANSWER)] * 2, dashboard=True) as here:
         for kind, status in expected(route).items():
             key = await secret_of(here, kind)
             said = await here.ask(route.method, target, key=key, body=body_of(route))
             assert (kind, said.status) == (kind, status), said
             if status == 401:
-                assert said.headers["www-authenticate"] == "Bearer"
+                assert said.headers["www-authenticate"].split()[0] == ("Basic" if route.who is Who.PAGE else "Bearer")
             if route.method == "GET" and status < 400:
                 assert (await here.ask("HEAD", target, key=key)).status == status
 

@@ -41,7 +41,7 @@ async def official(here: House, key: str, *, max_retries: int = 0) -> AsyncItera
     """The client, at a socket of this service."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(here.server.serve, [listener])
+        await nursery.start(here.server.serve, [listener])
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
         async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=max_retries) as client:
             yield client

@@ -51,6 +51,7 @@ _KEYS: Final[Mapping[str, Callable[[Table, str], Any]]] = {
     "store": _text,
     "on_store_failure": _on_failure,
     "repair": _flag,
+    "dashboard": _flag,
     "origins": _texts,
     "hosts": _texts,
     "grace": lambda table, key: table.number(key, most=3600),

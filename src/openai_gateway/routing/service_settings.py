@@ -41,6 +41,7 @@ class ServiceSettings:
     on_store_failure: Literal["refuse", "allow"] = "refuse"
     no_auth: bool = False
     repair: bool = False
+    dashboard: bool = False
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     metrics_token: Secret | None = None

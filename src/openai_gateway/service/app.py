@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import trio
@@ -20,6 +22,7 @@ from openai_gateway.routing.ledger import dollars
 from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.secret import Redactor
+from openai_gateway.service import page
 from openai_gateway.service.admin import create_key, revoke_key, rotate_key, shown_key, usage
 from openai_gateway.service.asking import (
     call_of,
@@ -49,6 +52,17 @@ _NOTED: Final = frozenset({401, 403, 429})
 """Refusals that the audit log has: somebody wanted what is not theirs."""
 
 _QUERY_OF_USAGE: Final = frozenset({"by", "since", "until", "key"})
+_QUERY_OF_DASHBOARD: Final = frozenset({"days"})
+_REFUSALS: Final = 25  # that the page shows
+_ASKS_THE_BROWSER: Final = (
+    'Basic realm="openai-gateway: any name, and an admin\'s key as the password", charset="UTF-8"'
+)
+_OF_PAGE: Final = (
+    ("content-type", "text/html; charset=utf-8"),
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+)
 _DAY: Final = 86_400_000  # milliseconds
 _AT_WORK: Final = frozenset({Does.LIVENESS, Does.READINESS, Does.METRICS})
 """What is answered while the service drains."""
@@ -97,6 +111,7 @@ class Service:
             Does.REVOKE_KEY: self._revoke_key,
             Does.ROTATE_KEY: self._rotate_key,
             Does.USAGE: self._usage,
+            Does.DASHBOARD: self._dashboard,
             Does.CREATE_FILE: objects.create_file,
             Does.LIST_FILES: objects.list_files,
             Does.SHOW_FILE: objects.show_file,
@@ -138,6 +153,8 @@ class Service:
         request = visit.exchange.request
         self._door.check(request)
         found = match(request.method, request.path)
+        if isinstance(found, Match) and found.route.does is Does.DASHBOARD and not self._settings.dashboard:
+            found = NoMatch()
         if isinstance(found, NoMatch):
             await self._refuse_path(visit, found)
         else:
@@ -160,6 +177,11 @@ class Service:
                 visit.key = await self._guard.key_of(request)
                 if found.route.endpoint:
                     refuse_endpoint(visit.key, found.route.endpoint)
+            case Who.PAGE:
+                visit.fields.append(("www-authenticate", _ASKS_THE_BROWSER))
+                visit.key = await self._guard.key_of_page(request)
+                refuse_no_admin(visit.key)
+                visit.fields.pop()
             case Who.ADMIN:
                 visit.key = await self._guard.key_of(request)
                 refuse_no_admin(visit.key)
@@ -284,6 +306,30 @@ class Service:
             key=query.get("key"),
         )
         await visit.answer_json({"object": "list", "data": found})
+
+    async def _dashboard(self, visit: Visit) -> None:
+        query = query_of(visit.exchange.request, _QUERY_OF_DASHBOARD)
+        days = number_of(query, "days", page.SPANS[2])
+        if days not in page.SPANS:
+            raise GatewayError(kind=Kind.INVALID_REQUEST, message=f"`days` is one of {page.SPANS}.", param="days")
+        now = datetime.fromtimestamp(self._wall(), UTC)
+        since, until = page.since(now, days), round(now.timestamp() * 1000) + 1
+        keys = await self._store.keys()
+        shown = page.Shown(
+            days=days,
+            now=now,
+            by_day=await self._store.sums("day", since=since, until=until),
+            by_model=await self._store.sums("model", since=since, until=until),
+            by_key=await self._store.sums("key", since=since, until=until),
+            keys={key.id: key for key in keys},
+            spent=await self._store.spent([key.limits for key in keys if key.limits is not None]),
+            health=self._gateway.health(),
+            refused=await self._audit.refused_last(_REFUSALS),
+            in_work=self._in_work(),
+        )
+        nonce = secrets.token_urlsafe(16)
+        headers = [*_OF_PAGE, ("content-security-policy", page.policy(nonce)), *visit.fields]
+        await visit.exchange.answer(200, headers, page.written(shown, nonce))
 
 
 def _shown(model: Model) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -89,6 +89,25 @@ class Audit:
         if self._refusals <= _MOST_REFUSALS:
             self._pending.append(self._entry("refused", actor, facts))
             self._came.set()
+
+    async def refused_last(self, most: int) -> Sequence[Mapping[str, Any]]:
+        """The newest refusals, newest first; none where the log cannot be read."""
+        return await trio.to_thread.run_sync(self._refused_last, most)
+
+    def _refused_last(self, most: int) -> Sequence[Mapping[str, Any]]:
+        try:
+            with self._path.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL))
+                lines = log.read().split(b"\n")
+        except OSError:
+            return ()
+        found: list[Mapping[str, Any]] = []
+        for line in reversed(lines):
+            with contextlib.suppress(ValueError):  # the first may be half of one
+                entry = json.loads(line)
+                if isinstance(entry, dict) and entry.get("event") == "refused" and "status" in entry:
+                    found.append(entry)
+        return found[:most]
 
     async def write_refusals(self) -> None:
         """Until it is cancelled."""

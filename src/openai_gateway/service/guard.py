@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections import OrderedDict
@@ -25,6 +26,7 @@ FRESH: Final = 1.0
 
 _REMEMBERED: Final = 4096
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+_BASIC: Final = re.compile(r"Basic +(\S+)", re.IGNORECASE)
 _OTHER_HEADERS: Final = ("api-key", "x-api-key")  # Azure's client, and Anthropic's
 _OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 """A proxy on this machine is here for somebody who is not."""
@@ -96,9 +98,19 @@ class Guard:
 
     async def key_of(self, request: Request) -> VirtualKey:
         """Whose request it is. Raises GatewayError: AUTHENTICATION, or STORE where nobody can tell."""
+        return await self._key_of(lambda: presented_key(request))
+
+    async def key_of_page(self, request: Request) -> VirtualKey:
+        """The same for a browser, which gives the key as the password that it asked its user for (RFC 7617).
+
+        It sends it along to this origin unasked from then on, so only what changes nothing may be asked in this way.
+        """
+        return await self._key_of(lambda: presented_password(request) or presented_key(request))
+
+    async def _key_of(self, presented_by: Callable[[], str]) -> VirtualKey:
         if self._no_auth:
             return ANYBODY
-        presented = presented_key(request)
+        presented = presented_by()
         if not looks_like_a_key(presented):
             raise _unknown()
         key = await self._find(digest_of(presented))
@@ -148,6 +160,18 @@ def presented_key(request: Request) -> str:
     if len(found) > 1:
         raise _unknown()
     return found.pop()
+
+
+def presented_password(request: Request) -> str | None:
+    """The password of the scheme Basic; the user's name may be any."""
+    values = request.headers.all("authorization")
+    match = _BASIC.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
+        return None
+    try:
+        return base64.b64decode(match[1], validate=True).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return None
 
 
 def refuse_endpoint(key: VirtualKey, endpoint: str) -> None:

@@ -16,6 +16,7 @@ class Who(enum.Enum):
     NOBODY = "whoever asks"
     KEY = "whoever has a key"
     ADMIN = "whoever has an admin's key"
+    PAGE = "whoever has an admin's key, also as a browser's password"
     METRICS = "whoever has the token of the metrics, and this machine"
 
 
@@ -35,6 +36,7 @@ class Does(enum.Enum):
     REVOKE_KEY = enum.auto()
     ROTATE_KEY = enum.auto()
     USAGE = enum.auto()
+    DASHBOARD = enum.auto()
     CREATE_FILE = enum.auto()
     LIST_FILES = enum.auto()
     SHOW_FILE = enum.auto()
@@ -114,6 +116,7 @@ ROUTES: Final = (
     _keeps("POST", "batches/{id}/cancel", Does.CANCEL_BATCH, "Cancel one of them."),
     Route(method="GET", template="/v1/models", who=Who.KEY, does=Does.LIST_MODELS, title="List the models."),
     Route(method="GET", template="/v1/models/{id...}", who=Who.KEY, does=Does.SHOW_MODEL, title="Show one model."),
+    Route(method="GET", template="/", who=Who.PAGE, does=Does.DASHBOARD, title="The page for people (--dashboard)."),
     Route(method="GET", template="/health", who=Who.NOBODY, does=Does.LIVENESS, title="Whether it runs."),
     Route(method="GET", template="/health/liveness", who=Who.NOBODY, does=Does.LIVENESS, title="Whether it runs."),
     Route(method="GET", template="/health/liveliness", who=Who.NOBODY, does=Does.LIVENESS, title="Whether it runs."),
