@@ -134,6 +134,7 @@ async def _drained(server: HttpServer, seconds: float) -> None:
     server.drain()
     with trio.move_on_after(seconds) as grace:
         await server.until_idle()
+        server.turn_deaf()
         await trio.sleep(_LAST_LOOK)  # whoever is in the kernel's line is told, not reset
         await server.until_idle()
     if grace.cancelled_caught:

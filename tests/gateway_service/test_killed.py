@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from openai_gateway.engine.store.sqlite import _now as real_clock
 from openai_gateway.engine.store.sqlite import open_sqlite
 from openai_gateway.service.audit import verify
 from tests.gateway_service.process import configuration, made_key, served
+from tests.gateway_service.test_workers import workers_of
 from tests.gateway_store.load import totals
 from tests.peers.fake_upstream import running
 
-KILLS = 4
 CALLERS = 6
 BEFORE_A_KILL = 25
 
@@ -67,21 +70,30 @@ async def after_the_leases(path: str) -> dict[str, int]:
         return totals(path)
 
 
-def test_whatever_a_client_received_whole_has_its_row_however_often_it_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "kills"), [(1, 4), pytest.param(2, 20, marks=pytest.mark.peers)])
+def test_whatever_a_client_received_whole_has_its_row_however_often_it_is_killed(
+    tmp_path: Path, workers: int, kills: int
+) -> None:
+    """Of two workers one is killed by itself every other time: then the rest goes on, and is killed after."""
     data = tmp_path / "data"
     key = made_key(data, "--budget", "1000000", "--max-parallel", "100", "--rpm", "1000000")
     whole: list[str] = []
     with running() as upstream:
         config = configuration(tmp_path / "gateway.toml", upstream.url)
-        for number in range(KILLS):
-            with served(data, "--config", str(config)) as service:
+        for number in range(kills):
+            with served(data, "--config", str(config), "--workers", str(workers)) as service:
+                pids = [] if workers == 1 else workers_of(service, workers)
                 load = Load(int(service.url.rpartition(":")[2]), key, number)
                 load.start()
                 assert load.enough.wait(30)
+                if pids and number % 2:
+                    os.kill(pids.pop(), signal.SIGKILL)
                 service.process.kill()
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
                 load.join()
                 whole += load.whole
-    assert len(whole) >= KILLS * BEFORE_A_KILL
+    assert len(whole) >= kills * BEFORE_A_KILL
     with closing(sqlite3.connect(data / "gateway.db")) as ledger, ledger:
         rows = {id_ for (id_,) in ledger.execute("SELECT id FROM ledger WHERE status = 200")}
     assert set(whole) <= rows

@@ -11,6 +11,7 @@ from typing import Any, Final
 import trio
 
 from openai_gateway.net.bounds import Bounds
+from openai_gateway.net.deaf import turn_deaf
 from openai_gateway.net.exchange import Conversation, Exchange, Handler, Headers, PeerError, Refuse, Request
 from openai_gateway.net.words import innermost
 
@@ -35,6 +36,7 @@ class HttpServer:
         self._bounds = Bounds() if bounds is None else bounds
         self._tls = tls
         self._drains = False
+        self._listeners: Sequence[trio.SocketListener] = ()
         self._idle = trio.Event()
         self._idle.set()
         self.connections = 0
@@ -47,6 +49,7 @@ class HttpServer:
         task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Until it is cancelled; the connections are then ended, each within the bound of lingering."""
+        self._listeners = [one for one in listeners if isinstance(one, trio.SocketListener)]
         async with trio.open_nursery() as nursery:
             # trio waits a moment where there are no descriptors left, and goes on; it says so in its own log.
             await nursery.start(trio.serve_listeners, self.serve_connection, list(listeners))
@@ -66,6 +69,11 @@ class HttpServer:
     def drain(self) -> None:
         """From now on every answer is the last of its connection. Connections are still accepted, to be told so."""
         self._drains = True
+
+    def turn_deaf(self) -> None:
+        """Take no connection any more that has not begun: so none is reset when the sockets are closed."""
+        for listener in self._listeners:
+            turn_deaf(listener.socket)
 
     async def until_idle(self) -> None:
         """Until no request is in work."""
