@@ -8,7 +8,9 @@ import pytest
 from hypothesis import settings
 
 # Derandomised: a plain run finds the same on every machine and never flakes. scripts/fuzz is where the dice roll.
+# "brief" is for a run beside another one that tries harder.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("brief", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("fuzz", derandomize=False, deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))  # noqa: TID251 - the suite's own switch
 

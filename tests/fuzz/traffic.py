@@ -310,7 +310,7 @@ def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
 
 SIZES = st.lists(st.sampled_from([1, 2, 3, 5, 17, 64, 500]), max_size=5)
 # For what has many corners: a plain run is still a matter of seconds.
-THOROUGH = settings(max_examples=max(400, settings().max_examples))
+THOROUGH = settings(max_examples=min(4 * settings().max_examples, 10_000))
 
 PLANS = st.lists(st.sampled_from([*Act, Act.HOLD, Act.HOLD, Act.REPORT]), min_size=1, max_size=5)
 LIMITS = st.builds(

@@ -269,7 +269,7 @@ def check_what_came(stream: Stream, told: Told) -> None:
 WAYS = st.sampled_from(Way)
 
 
-@settings(max_examples=max(300, settings().max_examples))  # the fuzz profile has more
+@settings(max_examples=min(3 * settings().max_examples, 10_000))
 @given(streams(), WAYS, st.booleans())
 def test_a_cut_gives_the_beginning_and_an_error_or_all_of_it(stream: Stream, way: Way, alone: bool) -> None:
     check(stream, way, alone=alone)

@@ -227,7 +227,7 @@ def check(kind: str, answer: Answer, way: Way) -> None:
     event(f"{kind} {way.name} {ended}")
 
 
-@settings(max_examples=max(300, settings().max_examples))  # the fuzz profile has more
+@settings(max_examples=min(3 * settings().max_examples, 10_000))
 @given(
     st.sampled_from(sorted(DIALECTS)).flatmap(lambda kind: st.tuples(st.just(kind), answers(kind))),
     st.sampled_from(Way),
@@ -236,7 +236,7 @@ def test_json_that_was_changed_somewhere_ends_a_call_properly(made: tuple[str, A
     check(*made, way)
 
 
-@settings(max_examples=max(300, settings().max_examples))  # the fuzz profile has more
+@settings(max_examples=min(3 * settings().max_examples, 10_000))
 @given(wires(), st.sampled_from(Way))
 def test_bytes_that_were_changed_somewhere_end_a_call_properly(answer: Answer, way: Way) -> None:
     check("openai", answer, way)
