@@ -280,3 +280,23 @@ async def test_no_key_shows_in_anything_that_the_service_says_or_keeps(
     for secret in (key, UPSTREAM_KEY):
         assert secret not in "".join(shown) + caplog.text
         assert secret.encode() not in kept
+
+
+SAID = ("x-ratelimit-limit-requests: 500", "x-ratelimit-remaining-tokens: 29970", "x-ratelimit-reset-tokens: 6m0s")
+STRANGE = ("x-ratelimit-reset-requests: <script>", "x-ratelimit-secret: 1", "set-cookie: a=b")
+
+
+async def test_a_key_without_limits_is_told_the_providers_own(tmp_path: Path) -> None:
+    whole = http(200, ANSWER, *SAID, *STRANGE)
+    stream = sse(delta("Hi"), delta(None, "stop")).replace(b"\r\n\r\n", f"\r\n{SAID[0]}\r\n\r\n".encode(), 1)
+    async with house(tmp_path, whole, stream, whole) as here:
+        key, limited = await here.key(), await here.key(rpm=7)
+        said = (await here.ask("POST", "/v1/chat/completions", key=key, body=CHAT)).headers
+        assert {name: value for name, value in said.items() if name.startswith("x-ratelimit")} == {
+            name: value for name, _, value in (line.partition(": ") for line in SAID)
+        }
+        assert "set-cookie" not in said
+        streamed = await here.ask("POST", "/v1/chat/completions", key=key, body={**CHAT, "stream": True})
+        assert streamed.headers["x-ratelimit-limit-requests"] == "500"
+        own = (await here.ask("POST", "/v1/chat/completions", key=limited, body=CHAT)).headers
+        assert (own["x-ratelimit-limit-requests"], "x-ratelimit-reset-tokens" in own) == ("7", False)

@@ -73,4 +73,4 @@ def keep(router: Router, key: bytes | None, entry: Entry | None) -> None:
 
 
 def _recalled(served: Served) -> Served:
-    return attrs.evolve(served, cached=True, attempts=0, first_byte=0.0, elapsed=0.0, cost=0.0)
+    return attrs.evolve(served, cached=True, attempts=0, first_byte=0.0, elapsed=0.0, cost=0.0, limits=())

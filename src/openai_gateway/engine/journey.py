@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -50,6 +51,10 @@ from openai_gateway.wire.strict import JsonError, loads
 
 _LOG: Final = logging.getLogger(__name__)
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id")  # OpenAI and most, Anthropic, Azure
+_LIMITS: Final = tuple(
+    f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+)
+_LIMIT: Final = re.compile(r"[0-9a-z.:TZ-]{1,40}")
 _MAX_FACT: Final = 200  # characters of a name or an id of the upstream's that are passed on
 
 
@@ -89,12 +94,14 @@ class Attempt:
 @attrs.frozen(kw_only=True)
 class Underway:
     """How far a call is: the target that was asked last, how many attempts there were, how the caller's limits stood
-    when it was let in, and the seconds so far in which no upstream was waited for."""
+    when it was let in, the seconds so far in which no upstream was waited for, and what the upstream says of its own
+    limits, as header fields."""
 
     target: str
     attempts: int
     left: tuple[Left, ...]
     overhead: float
+    limits: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.define(kw_only=True)
@@ -111,6 +118,8 @@ class Journey:
     """Seconds in which an upstream was waited for."""
     warnings: tuple[str, ...] = ()
     """What the request that was sent last leaves out."""
+    limits: tuple[tuple[str, str], ...] = ()
+    """What the upstream that answers says of its own limits, as header fields."""
     _asked: list[str] = attrs.field(factory=list, init=False)
     _spent: Usage | None = attrs.field(default=None, init=False)
     _cost: float | None = attrs.field(default=None, init=False)
@@ -237,6 +246,7 @@ class Journey:
             raise
         if 200 <= exchange.status < 300:
             charge.prompt()  # until more is known, which for an answer without usage is never
+            self.limits = _limits_said(exchange.headers)
             return Attempt(step=step, answer=exchange, hold=charge.hold)
         try:
             failure = await self.router.refusal(target, exchange)
@@ -320,6 +330,7 @@ class Journey:
             continued=bool(attempt.step.continues),
             left=self.tab.left,
             overhead=self._overhead(),
+            limits=self.limits,
         )
 
     def end(self, outcome: Outcome, error: GatewayError | None = None) -> None:
@@ -364,6 +375,7 @@ class Journey:
             attempts=len(self._asked),
             left=self.tab.left,
             overhead=self._overhead(),
+            limits=self.limits,
         )
 
     def _overhead(self) -> float:
@@ -390,6 +402,11 @@ def _dialect(target: Target) -> Dialect:
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The upstream's own id of a request: what its support asks for."""
     return next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+
+
+def _limits_said(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """OpenAI's fields, and no other; what is no plain value of such a one is left out."""
+    return tuple((name, headers[name]) for name in _LIMITS if _LIMIT.fullmatch(headers.get(name, "")))
 
 
 def _is_json(exchange: Exchange) -> bool:

@@ -99,7 +99,8 @@ class Served:
 
     `usage` is that of the answer, `cost` (US dollars) that of the whole call: attempts that broke off and were thrown
     away are paid for too. `continued`: another target went on with an answer that was cut. `cached`: nobody was asked.
-    `left`: how the caller's own limits stood when the call was let in. `overhead`: seconds of `elapsed` in which no
+    `left`: how the caller's own limits stood when the call was let in, `limits` what the upstream said of its own, as
+    header fields. `overhead`: seconds of `elapsed` in which no
     upstream was waited for.
     """
 
@@ -117,6 +118,7 @@ class Served:
     cached: bool = False
     left: tuple[Left, ...] = ()
     overhead: float = 0.0
+    limits: tuple[tuple[str, str], ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -62,7 +62,7 @@ def json_body(value: Json) -> bytes:
 
 
 def limit_fields(left: Sequence[Left]) -> Fields:
-    """`x-ratelimit-…`, of the caller's own limits."""
+    """`x-ratelimit-…`, of the caller's own limits; a caller who has none is told the upstream's."""
     fields: Fields = []
     for one in left:
         if (word := _WORDS.get(one.measure)) is not None:
@@ -80,7 +80,7 @@ def served_fields(served: Served) -> Fields:
         fields.append(("x-gateway-cached", "true"))
     if served.warnings:
         fields.append(("x-gateway-warnings", _plain("; ".join(served.warnings))[:_MOST_WARNINGS]))
-    return fields + limit_fields(served.left)
+    return fields + (limit_fields(served.left) or list(served.limits))
 
 
 def underway_fields(*, target: str, attempts: int, overhead: float) -> Fields:

@@ -50,7 +50,8 @@ async def _begin_once(exchange: Exchange, fields: Fields, underway: Underway) ->
     if exchange.begun:
         return
     facts = underway_fields(target=underway.target, attempts=underway.attempts, overhead=underway.overhead)
-    await exchange.begin(200, [*_HEAD, *fields, *facts, *limit_fields(underway.left)])
+    limits = limit_fields(underway.left) or underway.limits
+    await exchange.begin(200, [*_HEAD, *fields, *facts, *limits])
 
 
 def _event(part: Part, *, is_chunked: bool) -> bytes:
