@@ -34,6 +34,7 @@ from openai_gateway.service.control import Line, Worker
 from openai_gateway.service.guard import is_loopback
 from openai_gateway.service.metrics import Metrics
 from openai_gateway.service.replies import refuse
+from openai_gateway.service.traces import open_traces
 
 _LOG: Final = logging.getLogger("openai_gateway")
 _DAY: Final = 86_400_000  # milliseconds
@@ -96,6 +97,7 @@ async def run_service(
     async with (
         open_store(service) as store,
         open_audit(str(Path(service.data) / "audit.jsonl")) as audit,
+        open_traces(service.otlp_endpoint) as traces,
         open_gateway(
             settings,
             redactor=redactor,
@@ -113,6 +115,7 @@ async def run_service(
             redactor,
             audit=audit,
             metrics=metrics,
+            traces=traces,
             in_work=lambda: server.exchanges,
             counts=None if worker is None else worker.summed,
         )

@@ -27,6 +27,7 @@ from openai_gateway.service.app import Service
 from openai_gateway.service.audit import Audit, open_audit
 from openai_gateway.service.metrics import Metrics
 from openai_gateway.service.replies import refuse
+from openai_gateway.service.traces import Traces
 from tests.gateway_engine.loopback import Connection
 from tests.gateway_net.memory import in_memory
 
@@ -180,6 +181,7 @@ async def house(
     *answers: bytes | float | None,
     retries: Retries = NO_RETRIES,
     timeouts: Timeouts | None = None,
+    traces: Traces | None = None,
     **fields: Any,
 ) -> AsyncIterator[House]:
     """A service whose model `m` is served by `up`, whose answers are these; `fields` are of ServiceSettings."""
@@ -228,7 +230,7 @@ async def house(
             record=metrics.record,
             random=lambda: 0.0,
         ) as gateway:
-            app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics)
+            app = Service(gateway, store, service, redactor, audit=audit, metrics=metrics, traces=traces)
             server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(linger_seconds=0.05))
             yield House(server, app, gateway, store, audit, path, script, asked, came, left)
 

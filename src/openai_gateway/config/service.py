@@ -89,6 +89,7 @@ def service_settings(
         **{**merged, "data": str(Path(data).expanduser()), "store": store},
         tls=tls,
         no_auth=no_auth,
+        otlp_endpoint=environment.text(environ, "OTEL_EXPORTER_OTLP_ENDPOINT") or "",
         store_password=environment.read_secret(environ, "GATEWAY_STORE_PASSWORD"),
         metrics_token=environment.read_secret(environ, "GATEWAY_METRICS_TOKEN"),
     )

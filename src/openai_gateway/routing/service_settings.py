@@ -25,6 +25,7 @@ class ServiceSettings:
     With on_store_failure "allow" calls of known keys pass, without any limit, while the store cannot be asked.
     `metrics_token` is whose bearer may read the metrics.
 
+    `otlp_endpoint` is where traces are sent, "" for nowhere.
     `origins` are those that a browser's page may call from, `hosts` the names that a Host header may have beside the
     bound address (empty: any, unless that is loopback). `files` is the provider that new files go to, "" for the first
     that can keep any. Sizes are in bytes, times in seconds, `retention_rows` is the number of ledger rows that are
@@ -45,6 +46,7 @@ class ServiceSettings:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     metrics_token: Secret | None = None
+    otlp_endpoint: str = ""
     grace: float = 30.0
     max_connections: int = 10_000
     max_body_bytes: int = 32 * 2**20

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import attrs
 import trio
 
 from openai_gateway.engine.gateway import Gateway
@@ -41,6 +42,7 @@ from openai_gateway.service.openapi import description
 from openai_gateway.service.replies import error_reply, refuse
 from openai_gateway.service.routes import Does, Match, NoMatch, Who, match
 from openai_gateway.service.streaming import relay
+from openai_gateway.service.traces import Traces
 from openai_gateway.service.uploads import is_form, read_form
 from openai_gateway.service.visit import Visit
 
@@ -80,6 +82,7 @@ class Service:
         *,
         audit: Audit,
         metrics: Metrics,
+        traces: Traces | None = None,
         in_work: Callable[[], int] = lambda: 0,
         counts: Callable[[], Awaitable[Counts]] | None = None,
         wall: Callable[[], float] = time.time,
@@ -91,6 +94,7 @@ class Service:
         self._redactor = redactor
         self._audit = audit
         self._metrics = metrics
+        self._traces = traces or Traces()
         self._in_work = in_work
         self._counts = counts
         self._wall = wall
@@ -220,10 +224,14 @@ class Service:
             repair=self._settings.repair,
             upload=upload,
         )
-        if body.get("stream"):
-            await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor)
-        else:
-            await visit.pass_on(await self._gateway.call(call))
+        with self._traces.span(call) as span:
+            call = attrs.evolve(call, traceparent=span.traceparent)
+            if body.get("stream"):
+                span.answered(await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor))
+            else:
+                reply = await self._gateway.call(call)
+                span.answered(reply.served)
+                await visit.pass_on(reply)
 
     async def _list_models(self, visit: Visit) -> None:
         refuse_query(visit.exchange.request)

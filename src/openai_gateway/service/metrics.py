@@ -53,7 +53,7 @@ CACHED: Final = Family(name="openai_gateway_cached", help="Calls answered from t
 REFUSED: Final = Family(name="openai_gateway_refused", help="Requests refused.", labels=("status", "code"))
 FAMILIES: Final = (DURATION, FIRST, USED, ATTEMPTS, COST, CACHED, REFUSED)
 
-_OPERATIONS: Final = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+OPERATIONS: Final = {"chat/completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 _OTHER: Final = "other"
 
 
@@ -70,7 +70,7 @@ class Metrics:
 
     def record(self, account: Account) -> None:
         """One call."""
-        call = (_OPERATIONS.get(account.endpoint, account.endpoint), self._model(account.model))
+        call = (OPERATIONS.get(account.endpoint, account.endpoint), self._model(account.model))
         error = "" if account.outcome is Outcome.ANSWERED else "left"
         if account.error is not None:
             error = account.error.kind.code or account.error.kind.type  # ours: an upstream's may be anything

@@ -9,7 +9,7 @@ from openai_gateway.engine.journey import Underway
 from openai_gateway.errors import GatewayError
 from openai_gateway.net.listener import Exchange
 from openai_gateway.routing.accounts import Beat
-from openai_gateway.routing.calls import Call, Chunk, Finished, Part
+from openai_gateway.routing.calls import Call, Chunk, Finished, Part, Served
 from openai_gateway.routing.endpoints import endpoint_of
 from openai_gateway.secret import Redactor
 from openai_gateway.service.replies import Fields, error_body, limit_fields, underway_fields
@@ -23,8 +23,12 @@ _HEAD: Final = (
 _DONE: Final = encode(b"[DONE]")
 
 
-async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields, redactor: Redactor) -> None:
-    """Pass the stream of a call on. Raises GatewayError where it failed; after the head the client was told so too."""
+async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields, redactor: Redactor) -> Served | None:
+    """Pass the stream of a call on, and say who served it.
+
+    Raises GatewayError where it failed; after the head the client was told so too.
+    """
+    served: Served | None = None
     is_chunked = endpoint_of(call.endpoint).has_choices
     failed: GatewayError | None = None
     async with gateway.stream_with_beats(call) as parts:
@@ -32,6 +36,7 @@ async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields
             async for part in parts:
                 if not isinstance(part, Beat):
                     await _begin_once(exchange, fields, parts.underway)
+                    served = part.served if isinstance(part, Finished) else served
                     if data := _event(part, is_chunked=is_chunked):
                         await exchange.send(data)
                 elif exchange.begun:  # before the first content the status is still open
@@ -44,6 +49,7 @@ async def relay(gateway: Gateway, call: Call, exchange: Exchange, fields: Fields
         await exchange.finish()
     if failed is not None:
         raise failed
+    return served
 
 
 async def _begin_once(exchange: Exchange, fields: Fields, underway: Underway) -> None:
