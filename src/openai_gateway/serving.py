@@ -94,6 +94,7 @@ async def run_service(
     if service.tls is not None:
         tls = server_context(service.tls.certificate, service.tls.key, service.tls.client_ca)
     metrics = Metrics(settings.table)
+    await trio.Path(service.data).mkdir(mode=0o700, parents=True, exist_ok=True)  # uploads lie there too
     async with (
         open_store(service) as store,
         open_audit(str(Path(service.data) / "audit.jsonl")) as audit,

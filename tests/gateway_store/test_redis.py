@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 from coredis import Redis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openai_gateway.engine.store import ServiceStore
@@ -41,13 +41,22 @@ LIMITS = (
     Limits(key="small", title="s", rpm=3, tpm=40, max_parallel=3, budget=120, period="day"),
     Limits(key="large", title="l", rpm=2000, tpm=700, budget=10**12),
     Limits(key="late", title="t", tpm=60, max_parallel=2),
+    Limits(key="many", title="m", tpm=600),
 )
-"""A window that is kept to the moment, one that is kept by the half second, and both together."""
+"""Windows that are kept to the moment, and one that is kept by the half second."""
 
-moments = st.integers(0, 560).map(lambda eighths: eighths / 8)  # which a double and a microsecond hold exactly
+
+def one_after_the_other(at: int, seconds: float) -> list[tuple[Any, ...]]:
+    """Charges of one window, and looks at it while they run out."""
+    charges = [("reserve", {at}, 1, 0), ("later", seconds)] * 12
+    return [*charges, ("later", 60 - 13 * seconds), *[("reserve", {at}, 0, 0), ("later", seconds)] * 14]
+
+
+# In eighths, which a double and a microsecond hold exactly: close by, at the edge of a window, anywhere.
+moments = st.one_of(st.integers(0, 6), st.integers(472, 484), st.integers(0, 560)).map(lambda eighths: eighths / 8)
 steps = st.one_of(
     st.tuples(
-        st.just("reserve"), st.sets(st.sampled_from(range(3)), min_size=1), st.integers(0, 50), st.integers(0, 60)
+        st.just("reserve"), st.sets(st.sampled_from(range(4)), min_size=1), st.integers(0, 50), st.integers(0, 60)
     ),
     st.tuples(st.just("settle"), st.integers(0, 9), st.integers(0, 90), st.integers(0, 90)),
     st.tuples(st.just("refund"), st.integers(0, 9)),
@@ -92,8 +101,11 @@ async def told(store: ServiceStore, clock: Clock, said: list[tuple[Any, ...]]) -
     return answers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(steps, max_size=40))
+@example(one_after_the_other(1, 0.125))
+@example(one_after_the_other(1, 0.25))
+@example(one_after_the_other(3, 0.125))
 def test_it_answers_as_the_store_of_one_file_does(
     shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory, said: list[tuple[Any, ...]]
 ) -> None:
