@@ -29,6 +29,7 @@ from openai_gateway.routing.settings import Settings
 if TYPE_CHECKING:
     from openai_gateway.engine.gateway import Gateway, open_gateway
     from openai_gateway.routing.accounts import Account, Beat, Outcome
+    from openai_gateway.routing.forms import Content, FilePart, Upload
 
 __version__ = "0.1.0"
 
@@ -37,7 +38,9 @@ __all__ = [
     "Beat",
     "Call",
     "Chunk",
+    "Content",
     "DefaultModel",
+    "FilePart",
     "Finished",
     "Gateway",
     "GatewayError",
@@ -49,15 +52,18 @@ __all__ = [
     "Restarted",
     "Served",
     "Settings",
+    "Upload",
     "Usage",
     "default_model",
     "open_gateway",
 ]
 
 
-_LATE = dict.fromkeys(("Gateway", "open_gateway"), "openai_gateway.engine.gateway") | dict.fromkeys(
-    ("Account", "Beat", "Outcome"), "openai_gateway.routing.accounts"
-)
+_LATE = {
+    **dict.fromkeys(("Gateway", "open_gateway"), "openai_gateway.engine.gateway"),
+    **dict.fromkeys(("Account", "Beat", "Outcome"), "openai_gateway.routing.accounts"),
+    **dict.fromkeys(("Content", "FilePart", "Upload"), "openai_gateway.routing.forms"),
+}
 
 
 def __getattr__(name: str) -> Any:
