@@ -64,6 +64,8 @@ class Gateway:
     path: str = "/v1/chat/completions"
     silent_path: str = "/v1/chat/completions"
     headers: Callable[[Path, int], Mapping[str, str]] = lambda _room, _port: {}
+    streams: bool = True
+    """Whether it passes on what comes as it comes, and leaves who leaves it."""
 
 
 @contextmanager
@@ -175,6 +177,11 @@ def _portkey_headers(_room: Path, port: int) -> Mapping[str, str]:
     }
 
 
+def _run_floor(ports: Ports, _room: Path) -> tuple[Sequence[str | Path], Mapping[str, str]]:
+    script = Path(__file__).with_name("passthrough.py")
+    return [sys.executable, script, str(ports.own), f"fast={ports.fast}", f"silent={ports.silent}"], {}
+
+
 def _run_ours(ports: Ports, room: Path) -> tuple[Sequence[str | Path], Mapping[str, str]]:
     (room / "key").write_text(UPSTREAM_KEY)
     (room / "key").chmod(0o600)
@@ -219,6 +226,10 @@ GATEWAYS = (
     Gateway(
         name="nginx", title="nginx", prepare=_nginx, run=_run_nginx, health="/",
         silent_path="/silent/v1/chat/completions",
+    ),
+    Gateway(
+        name="floor", title="h11, both sides", prepare=_nothing, run=_run_floor, health="/health",
+        path="/fast/v1/chat/completions", streams=False,
     ),
     Gateway(
         name="ours", title="openai-gateway", prepare=_nothing, run=_run_ours, health="/health", headers=_our_headers

@@ -131,6 +131,8 @@ class Router:
             return step
         with trio.move_on_at(deadline):
             provider = await self.keys.with_key(step.target.provider)
+            if provider is step.target.provider:
+                return step
             return attrs.evolve(step, target=attrs.evolve(step.target, provider=provider))
         raise Broke(Cause.TOTAL_CLOCK)
 

@@ -306,13 +306,14 @@ class Conversation:
 
     async def _next(self, http: h11.Connection, exchange: Exchange) -> bool:
         """Whether the connection is ready for another request; what is left of a small body is read for that."""
-        unread = self.bounds.unread_bytes
-        with trio.move_on_after(self.bounds.linger_seconds):
-            try:
-                while http.our_state is h11.DONE and http.their_state is h11.SEND_BODY and unread > 0:
-                    unread -= len(await exchange.receive())
-            except PeerError:
-                return False
+        if http.our_state is h11.DONE and http.their_state is h11.SEND_BODY:
+            unread = self.bounds.unread_bytes
+            with trio.move_on_after(self.bounds.linger_seconds):
+                try:
+                    while http.their_state is h11.SEND_BODY and unread > 0:
+                        unread -= len(await exchange.receive())
+                except PeerError:
+                    return False
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
             return False
         self._raw = http.trailing_data[0]

@@ -202,10 +202,11 @@ def _group(name: str, table: RouteTable, random: Callable[[], float]) -> Iterato
 def _shuffled(rows: Sequence[ModelRow], random: Callable[[], float]) -> Iterator[ModelRow]:
     """One after the other, each drawn with a chance in proportion to its weight; a weight of 0 comes last."""
     left = list(rows)
-    while left:
+    while len(left) > 1:
         mark = random() * sum(row.weight for row in left)
         sums = enumerate(accumulate(row.weight for row in left))
         yield left.pop(next((index for index, up_to in sums if mark < up_to), 0))
+    yield from left
 
 
 def _with_fallbacks(call: Call, table: RouteTable, random: Callable[[], float]) -> Iterator[Target]:

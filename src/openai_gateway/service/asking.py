@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -39,7 +39,17 @@ _SWITCH: Final = {"true": True, "false": False}
 def request_id(request: Request) -> str:
     """The caller's own id where it is sane, else a new one."""
     given = request.headers.get("x-request-id") or ""
-    return given if _SANE_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if _SANE_ID.fullmatch(given) else f"req_{next(_NEW_IDS)}"
+
+
+def _new_ids() -> Iterator[str]:
+    """Each 12 bytes that nobody can guess. Drawn 256 at a time: a draw lets another thread have the interpreter."""
+    while True:
+        drawn = secrets.token_hex(12 * 256)
+        yield from (drawn[start : start + 24] for start in range(0, len(drawn), 24))
+
+
+_NEW_IDS: Final = _new_ids()
 
 
 def refuse_other_types(request: Request) -> None:
