@@ -49,7 +49,7 @@ def _framed(data: bytes) -> bytes:
 HEAD = b"HTTP/1.1 200 OK\r\n%b\r\ntransfer-encoding: chunked\r\n\r\n" % _headers(b"text/event-stream")
 STREAM = [
     HEAD + _event({"role": "assistant", "content": ""}),
-    *[_event({"content": " word"})] * EVENTS,
+    *(_event({"content": f" {number:04}"}) for number in range(EVENTS)),  # LiteLLM ends one that repeats itself
     _event({}, "stop"),
     _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n",
 ]

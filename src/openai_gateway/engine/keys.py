@@ -42,7 +42,7 @@ class Keys:
         if provider.key_source is None:
             return provider
         key = await self._of(provider, provider.key_source).key()
-        return provider if key is provider.api_key else attrs.evolve(provider, api_key=key)
+        return provider if key == provider.api_key else attrs.evolve(provider, api_key=key)
 
     async def renewed(self, provider: Provider) -> bool:
         """Whether there is another key than `provider.api_key`, which the upstream refused; the source is read again.
