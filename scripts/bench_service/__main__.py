@@ -71,11 +71,12 @@ def measured(gateway: Gateway, fast: int, effort: load.Effort) -> load.Run:
             per_second_16, _ = load.many_at_once(started, Path(name), 16, effort.seconds)
             per_second_64, cpu_64 = load.many_at_once(started, Path(name), 64, effort.seconds)
             stream = load.request(started.path, started.headers, stream=True)
-            loaded = load.memory(started.pid)
-            streams, left = [(math.nan, math.nan)], dict.fromkeys(load.PHASES, math.nan)
+            streams = [(math.nan, math.nan)]
             if gateway.streams:
                 streams = [trio.run(load.streamed, started.port, stream) for _ in range(5)]
-                loaded = load.memory(started.pid)
+            loaded = load.memory(started.pid)
+            left = dict.fromkeys(load.PHASES, math.nan)
+            if gateway.streams:
                 left = {phase: trio.run(load.leave, started, silent.dup(), phase) for phase in load.PHASES}
     p50, p99 = (a - b for a, b in zip(load.p50_and_p99(through), load.p50_and_p99(direct), strict=True))
     return load.Run(

@@ -32,10 +32,12 @@ def parts(url: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("endpoint", ["chat/completions", "responses", "images/edits"])
 async def test_no_address_of_a_request_is_asked(tmp_path: Path, endpoint: str) -> None:
     asked = 0
+    came = trio.Event()
 
     async def count(_: trio.SocketStream) -> None:
         nonlocal asked
         asked += 1
+        came.set()
         await trio.lowlevel.checkpoint()
 
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -46,11 +48,14 @@ async def test_no_address_of_a_request_is_asked(tmp_path: Path, endpoint: str) -
         said = await here.ask("POST", f"/v1/{endpoint}", key=await here.key(), body=body)
         assert said.status == 200
         await trio.testing.wait_all_tasks_blocked(0.05)
+        before = asked
+        async with await trio.open_tcp_stream(*listener.socket.getsockname()):  # whoever does ask is counted
+            await came.wait()
         nursery.cancel_scope.cancel()
     sent = json.loads(here.asked[0].partition(b"\r\n\r\n")[2])
     assert sent["messages"] == body["messages"]
     assert sent["image"] == url
-    assert asked == 0
+    assert (before, asked) == (0, 1)
 
 
 def test_nothing_is_evaluated_unpickled_or_started_but_what_the_operator_named() -> None:
