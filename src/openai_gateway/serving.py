@@ -23,6 +23,7 @@ from openai_gateway.engine.store.lenient import as_told
 from openai_gateway.engine.store.opening import open_store
 from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.log import set_up
+from openai_gateway.net.admission import is_loopback
 from openai_gateway.net.listener import Bounds, HttpServer
 from openai_gateway.net.tls import server_context
 from openai_gateway.routing.service_settings import ServiceSettings
@@ -31,7 +32,6 @@ from openai_gateway.secret import Redactor
 from openai_gateway.service.app import Service
 from openai_gateway.service.audit import open_audit
 from openai_gateway.service.control import Line, Worker
-from openai_gateway.service.guard import is_loopback
 from openai_gateway.service.metrics import Metrics
 from openai_gateway.service.replies import refuse
 from openai_gateway.service.traces import open_traces

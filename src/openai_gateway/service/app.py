@@ -14,6 +14,7 @@ import trio
 from openai_gateway.engine.gateway import Gateway
 from openai_gateway.engine.store import ServiceStore
 from openai_gateway.errors import ConfigError, GatewayError, Kind
+from openai_gateway.net.admission import Admission
 from openai_gateway.net.listener import Exchange, PeerError
 from openai_gateway.routing.calls import Json, Model
 from openai_gateway.routing.forms import Upload
@@ -35,7 +36,7 @@ from openai_gateway.service.asking import (
     typed,
 )
 from openai_gateway.service.audit import Audit
-from openai_gateway.service.guard import Door, Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
+from openai_gateway.service.guard import Guard, refuse_endpoint, refuse_metrics, refuse_no_admin
 from openai_gateway.service.metrics import Metrics, Snapshot, render
 from openai_gateway.service.objects import Objects
 from openai_gateway.service.openapi import description
@@ -98,7 +99,7 @@ class Service:
         self._in_work = in_work
         self._counts = counts
         self._wall = wall
-        self._door = Door.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
+        self._door = Admission.of(bound=settings.host, hosts=settings.hosts, origins=settings.origins)
         self._guard = Guard(store, no_auth=settings.no_auth, lenient=settings.lenient, wall=wall)
         self._checked = -_READY_FOR
         self._objects = objects = Objects(gateway, store, settings, wall)

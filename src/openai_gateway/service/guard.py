@@ -1,4 +1,4 @@
-"""Who may come in: the Host and Origin of a request, and the key that it carries."""
+"""Who may come in: the key that a request carries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import base64
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
-from ipaddress import ip_address
+from collections.abc import Callable
 from typing import Final
-from urllib.parse import urlsplit
 
-import attrs
 import trio
 
 from openai_gateway.engine.store import Records
 from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.net.admission import is_loopback
 from openai_gateway.net.listener import Request
 from openai_gateway.routing.globs import is_allowed
 from openai_gateway.routing.virtual_keys import VirtualKey, digest_of, looks_like_a_key
@@ -31,49 +29,8 @@ _OTHER_HEADERS: Final = ("api-key", "x-api-key")  # Azure's client, and Anthropi
 _OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 """A proxy on this machine is here for somebody who is not."""
 
-_LOOPBACK_NAMES: Final = frozenset({"localhost"})
-
 ANYBODY: Final = VirtualKey(id="", digest="", name="", role="user")
 """Who asks where no key is asked for (--no-auth)."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether it is a name or an address of this machine alone."""
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in _LOOPBACK_NAMES
-
-
-@attrs.frozen(kw_only=True)
-class Door:
-    """Host and Origin: a page of another origin reaches a server on this machine through the visitor's own browser.
-
-    `hosts` are the names that a Host may have; empty for any. `origins` are those whose pages may call.
-    """
-
-    hosts: frozenset[str] = frozenset()
-    origins: frozenset[str] = frozenset()
-    only_loopback: bool = False
-
-    @classmethod
-    def of(cls, *, bound: str, hosts: Collection[str], origins: Collection[str]) -> Door:
-        """Of a server that is bound to an address: on loopback only the names of loopback are its own."""
-        return cls(
-            hosts=frozenset(host.lower() for host in hosts),
-            origins=frozenset(origin.lower() for origin in origins),
-            only_loopback=is_loopback(bound),
-        )
-
-    def check(self, request: Request) -> None:
-        """Raises GatewayError (403)."""
-        name = urlsplit(f"//{request.headers.get('host') or ''}").hostname or ""
-        is_ours = is_loopback(name) if self.only_loopback else not self.hosts
-        if not is_ours and name.lower() not in self.hosts:
-            raise _forbidden("The Host of the request is none of this server's.", "host_not_allowed")
-        for origin in request.headers.all("origin"):
-            if origin.lower() not in self.origins:
-                raise _forbidden("Pages of this origin may not call this server.", "origin_not_allowed")
 
 
 class Guard:
@@ -193,7 +150,11 @@ def refuse_metrics(request: Request, token: Secret | None) -> None:
     if token is None:
         is_passed_on = any(request.headers.get(name) is not None for name in _OF_PROXIES)
         if is_passed_on or (request.peer and not is_loopback(request.peer)):
-            raise _forbidden("Without a token the metrics are shown to this machine alone.", "metrics_not_allowed")
+            raise GatewayError(
+                kind=Kind.PERMISSION,
+                code="metrics_not_allowed",
+                message="Without a token the metrics are shown to this machine alone.",
+            )
         return
     if Secret(presented_key(request), name="the token") != token:
         raise _unknown()
@@ -206,7 +167,3 @@ def _unknown() -> GatewayError:
         message="Incorrect API key provided: it is none of this gateway's.",
         hint="Its keys begin with ogw_; ask whoever runs the gateway for one.",
     )
-
-
-def _forbidden(message: str, code: str) -> GatewayError:
-    return GatewayError(kind=Kind.PERMISSION, code=code, message=message)
