@@ -221,7 +221,7 @@ class Judge:
 class Playbook:
     """One conversation. `answer` and `fail` end the call's task too; `connection` and `pump` allow finer steps."""
 
-    def __init__(self, server: Server, **limits: int) -> None:
+    def __init__(self, server: Server, **limits: Any) -> None:
         self.connection = Connection(server, **limits)
         self.calls: dict[Json, Call] = {}  # by wire id: the last call that was handed over
         self._lines: deque[Json] = deque()
@@ -321,7 +321,7 @@ class Playbook:
 
 
 @contextmanager
-def playbook(server: Server, **limits: int) -> Iterator[Playbook]:
+def playbook(server: Server, **limits: Any) -> Iterator[Playbook]:
     """A playbook that must be finished at the end."""
     play = Playbook(server, **limits)
     yield play

@@ -24,6 +24,7 @@ from openai_gateway.engine.store.opening import open_store
 from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.log import set_up
 from openai_gateway.net.admission import is_loopback
+from openai_gateway.net.leaving import drained, watch_signals
 from openai_gateway.net.listener import Bounds, HttpServer
 from openai_gateway.net.tls import server_context
 from openai_gateway.routing.service_settings import ServiceSettings
@@ -38,7 +39,6 @@ from openai_gateway.service.traces import open_traces
 
 _LOG: Final = logging.getLogger("openai_gateway")
 _DAY: Final = 86_400_000  # milliseconds
-_LAST_LOOK: Final = 0.2  # seconds
 _PRUNE_EVERY: Final = 3600.0  # seconds
 
 Reread = Callable[[], Settings]
@@ -130,19 +130,7 @@ async def run_service(
             gc.freeze()  # what the imports made stays: no later collection has to look at it
             await drain.wait()
             app.draining = True
-            await _drained(server, service.grace)
-
-
-async def _drained(server: HttpServer, seconds: float) -> None:
-    """What is in work may end, within the grace."""
-    server.drain()
-    with trio.move_on_after(seconds) as grace:
-        await server.until_idle()
-        server.turn_deaf()
-        await trio.sleep(_LAST_LOOK)  # whoever is in the kernel's line is told, not reset
-        await server.until_idle()
-    if grace.cancelled_caught:
-        _LOG.warning("The grace of %g s is over; %d call(s) are cut.", seconds, server.exchanges)
+            await drained(server, service.grace)
 
 
 class Reloading:
@@ -242,16 +230,6 @@ async def _serve(
 def _say_where(service: ServiceSettings, listeners: Sequence[trio.SocketListener]) -> None:
     scheme = "http" if service.tls is None else "https"
     _LOG.info("Serving on %s://%s:%d.", scheme, service.host, listeners[0].socket.getsockname()[1])
-
-
-async def watch_signals(drain: trio.Event, leave: Callable[[int], object]) -> None:
-    """SIGTERM and SIGINT: the first asks to drain, the second ends the process."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for signum in signals:
-            if drain.is_set():
-                leave(128 + signum)
-            _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
-            drain.set()
 
 
 async def _prune(store: ServiceStore, service: ServiceSettings) -> None:

@@ -11,7 +11,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Any, TextIO
 
 import attrs
@@ -22,7 +22,7 @@ from openai_gateway import Call, Chunk, GatewayError, Model, __version__
 from openai_gateway.errors import ConfigError
 from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
-from openai_gateway_mcp.config import SETTINGS, Settings, Sort, read
+from openai_gateway_mcp.config import SETTINGS, Settings, read, read_http
 from openai_gateway_mcp.doctor import Finding, Health, examine
 from openai_gateway_mcp.features.answer import Answer, End, finish_notice, show
 from openai_gateway_mcp.features.default_model import choose, with_names
@@ -31,8 +31,11 @@ from openai_gateway_mcp.features.failures import MODELS_COMMAND, explain
 from openai_gateway_mcp.features.settings import MAX_CHARACTERS
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import Transcript
+from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from openai_gateway_mcp.keys import app as keys_app
+from openai_gateway_mcp.said import Setting, Sort
 from openai_gateway_mcp.serve import INTERRUPTED, say, serve
+from openai_gateway_mcp.tokens import app as tokens_app
 from openai_gateway_mcp.transports.descriptors import claim
 from openai_gateway_mcp.transports.signals import Hangup
 
@@ -45,6 +48,7 @@ app = typer.Typer(
     help="An MCP server that lets MCP clients ask any OpenAI-compatible API. Without a command it serves MCP on stdio.",
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(tokens_app, name="tokens")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -62,14 +66,14 @@ Command = Callable[..., int | None]
 """It takes `flags` last; what it returns is the exit code, None to go on to the command below it."""
 
 
-def with_settings(command: Command) -> Callable[..., None]:
+def with_settings(command: Command, rows: Sequence[Setting] = SETTINGS) -> Callable[..., None]:
     """The command with every flag of the table as an option. `flags` has those given here and those of the root."""
     signature = inspect.signature(command, eval_str=True)
     own = [one for one in signature.parameters.values() if one.name not in {"context", "flags"}]
 
     @functools.wraps(command)
     def wrapped(context: typer.Context, **values: Any) -> None:
-        said = {row.name: values.pop(row.name) for row in SETTINGS if row.flag}
+        said = {row.name: values.pop(row.name) for row in rows if row.flag}
         flags = {name: "true" if text is True else text for name, text in said.items() if text not in (None, False)}
         context.obj = {**(context.obj or {}), **flags}
         if "context" in signature.parameters:
@@ -78,7 +82,7 @@ def with_settings(command: Command) -> Callable[..., None]:
         if code is not None:
             raise typer.Exit(code)
 
-    parameters = [_CONTEXT, *own, *_options()]
+    parameters = [_CONTEXT, *own, *_options(rows)]
     wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
     return wrapped
@@ -87,7 +91,7 @@ def with_settings(command: Command) -> Callable[..., None]:
 _CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 
-def _options() -> list[inspect.Parameter]:
+def _options(rows: Iterable[Setting] = SETTINGS) -> list[inspect.Parameter]:
     return [
         inspect.Parameter(
             row.name,
@@ -95,7 +99,7 @@ def _options() -> list[inspect.Parameter]:
             default=False if row.sort is Sort.SWITCH else None,
             annotation=_option(row.flag, row.help, row.default, is_switch=row.sort is Sort.SWITCH),
         )
-        for row in SETTINGS
+        for row in rows
         if row.flag
     ]
 
@@ -150,7 +154,11 @@ def chat(
     prompt = "\n\n".join(part for part in (asked, _piped(wait=wait)) if part)
     if not prompt:
         raise ConfigError("There is nothing to ask: give a prompt, or pipe one in.")
-    return _run(functools.partial(_with_door, settings, redactor, functools.partial(_chat, prompt=prompt, model=model)))
+    return _run(
+        functools.partial(
+            _with_door, settings, redactor, functools.partial(_chat, settings=settings, prompt=prompt, model=model)
+        )
+    )
 
 
 @app.command("models")
@@ -158,6 +166,18 @@ def chat(
 def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     """List the models that can be asked."""
     return _run(functools.partial(_with_door, *_people_settings(flags), functools.partial(_models, as_json=as_json)))
+
+
+@app.command("http")
+@functools.partial(with_settings, rows=(*SETTINGS, *HTTP_SETTINGS))
+def http(*, flags: dict[str, str]) -> int:
+    """Serve MCP over HTTP, at /mcp, until SIGTERM or Ctrl-C."""
+    from openai_gateway_mcp.serve_http import serve_http  # noqa: PLC0415 - no other command needs the listener
+
+    hangup = Hangup()
+    hangup.watch()
+    reread = functools.partial(read, flags)
+    return serve_http(reread(), read_http(flags), reread, hangup)
 
 
 @app.command("doctor")
@@ -246,8 +266,8 @@ async def _examine(settings: Settings, redactor: Redactor, report: Callable[[Fin
 # --- chat -----------------------------------------------------------------------------------------------------------
 
 
-async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
-    choice = await choose(door, model)
+async def _chat(door: Door, *, settings: Settings, prompt: str, model: str | None) -> int:
+    choice = await choose(door, model, settings.features)
     if choice.note and door.settings.table.rows:  # without any the call itself says what to set
         say(choice.note)
     call = Call(model=choice.model, body={"messages": [{"role": "user", "content": prompt}]}, repair=True)
@@ -258,7 +278,7 @@ async def _chat(door: Door, *, prompt: str, model: str | None) -> int:
                 if isinstance(part, Chunk):
                     typer.echo(harmless(transcript.feed(part.json)), nl=False)
     except GatewayError as error:
-        raise await with_names(door, error, model) from error
+        raise await with_names(door, error, model, settings.features) from error
     finally:
         if transcript.characters:
             typer.echo()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,36 +14,7 @@ from openai_gateway import config as gateway_config
 from openai_gateway.errors import ConfigError
 from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.features.tools import TOOLS
-
-Flags = Mapping[str, str]
-"""What the command line said: name of a setting → its text ("true" for a switch)."""
-
-
-class Sort(enum.Enum):
-    """How a setting is written."""
-
-    TEXT = "text"
-    SWITCH = "switch"
-    KEY = "key"
-    SECONDS = "seconds"
-    COUNT = "count"
-    LEVEL = "level"
-    TOOLS = "tools"
-
-
-@attrs.frozen(kw_only=True)
-class Setting:
-    """A row: its names, what it is when nobody says, and its bounds (inclusive) if it is a number."""
-
-    name: str
-    variable: str | None
-    flag: str | None
-    sort: Sort
-    default: str
-    help: str
-    low: float = 0
-    high: float = math.inf
-
+from openai_gateway_mcp.said import Flags, Said, Setting, Sort
 
 _DAY = 86_400.0
 
@@ -188,9 +158,10 @@ SETTINGS: tuple[Setting, ...] = (
         help="What is written to stderr: debug, info, warn or error.",
     ),
 )
-_ROWS = {row.name: row for row in SETTINGS}
 
-LEVELS = ("debug", "info", "warn", "error")
+
+if TYPE_CHECKING:
+    from openai_gateway_mcp.http_config import HttpSettings
 
 
 @attrs.frozen(kw_only=True)
@@ -212,6 +183,20 @@ def read(flags: Flags) -> Settings:
     return load(os.environ, flags)  # noqa: TID251 - this is the one place
 
 
+def read_http(flags: Flags) -> HttpSettings:
+    """What `http` is told beside them. Raises ConfigError."""
+    from openai_gateway_mcp.http_config import HTTP_SETTINGS, load_http  # noqa: PLC0415 - no start on stdio needs it
+
+    return load_http(Said(os.environ, flags, HTTP_SETTINGS))  # noqa: TID251 - as above
+
+
+def tokens_file(flags: Flags) -> str | None:
+    """The file of tokens that `tokens` and `http` share, if one is named."""
+    from openai_gateway_mcp.http_config import HTTP_SETTINGS  # noqa: PLC0415 - as above
+
+    return Said(os.environ, flags, HTTP_SETTINGS).maybe("tokens")  # noqa: TID251 - as above
+
+
 def key_store() -> Path:
     """The directory of the keys that `keys set` stores in files."""
     return Path(gateway_config.key_directory(os.environ))  # noqa: TID251 - as above
@@ -219,14 +204,14 @@ def key_store() -> Path:
 
 def load(environ: Mapping[str, str], flags: Flags) -> Settings:
     """Flags win over the environment. Raises ConfigError, which names the setting, what came and what is allowed."""
-    said = _Said(environ, flags)
+    said = Said(environ, flags, SETTINGS)
     gateway = _gateway(said)
     return Settings(
         features=FeatureSettings(
             gateway=gateway,
             soft_deadline=said.number("soft_deadline") or None,
             rate_limit=int(said.number("rate_limit")),
-            tools=said.tools(),
+            tools=_tools(said),
         ),
         max_message_bytes=int(said.number("max_message_bytes")),
         max_in_flight=int(said.number("max_in_flight")),
@@ -238,7 +223,7 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
     )
 
 
-def _gateway(said: _Said) -> GatewaySettings:
+def _gateway(said: Said) -> GatewaySettings:
     """The two tables there can be: the remote gateway's one row, or the providers' rows."""
     flags, environ = said.flags, said.environ
     overrides = gateway_config.Overrides(
@@ -262,62 +247,14 @@ def _nothing_to_watch(gateway: GatewaySettings, flags: Flags) -> tuple[str, ...]
     return ("--watch has nothing to watch: there is neither a --config nor a variable that names a key file.",)
 
 
-class _Said:
-    """What flags and environment say of each setting. A blank variable says nothing; a blank flag is wrong."""
-
-    def __init__(self, environ: Mapping[str, str], flags: Flags) -> None:
-        self.environ = environ
-        self.flags = flags
-
-    def text(self, name: str) -> str:
-        row = _ROWS[name]
-        if name in self.flags:
-            if not (value := self.flags[name].strip()):
-                raise ConfigError(f"{row.flag} is empty; leave it out, or give it a value.")
-            return value
-        return self._variable(row) or row.default
-
-    def by(self, name: str) -> str:
-        """Who said it, for an error: the flag or the variable."""
-        row = _ROWS[name]
-        return str(row.flag if name in self.flags else row.variable)
-
-    def _variable(self, row: Setting) -> str:
-        return self.environ.get(row.variable, "").strip() if row.variable else ""
-
-    def number(self, name: str) -> float:
-        row, raw = _ROWS[name], self.text(name)
-        value = _whole(raw) if row.sort is Sort.COUNT else _decimal(raw)
-        if not row.low <= value <= row.high:  # a NaN fails this too
-            what = "a whole number" if row.sort is Sort.COUNT else "a number of seconds"
-            raise ConfigError(f"{self.by(name)} is {raw!r}; allowed is {what} from {row.low:g} to {row.high:.0f}.")
-        return value
-
-    def level(self) -> str:
-        raw = self.text("log_level")
-        if raw.lower() not in LEVELS:
-            raise ConfigError(f"{self.by('log_level')} is {raw!r}; allowed is one of {', '.join(LEVELS)}.")
-        return raw.lower()
-
-    def tools(self) -> tuple[str, ...]:
-        """Those switched on, in the order of the table."""
-        on, off = self._tool_names("enabled_tools"), self._tool_names("disabled_tools")
-        return tuple(name for name in TOOLS if name in on and name not in off)
-
-    def _tool_names(self, name: str) -> frozenset[str]:
-        names = frozenset(one.strip() for one in self.text(name).split(",") if one.strip())
-        if unknown := sorted(names - set(TOOLS)):
-            raise ConfigError(f"{self.by(name)} has {unknown[0]!r}; allowed is any of {', '.join(TOOLS)}.")
-        return names
+def _tools(said: Said) -> tuple[str, ...]:
+    """Those switched on, in the order of the table."""
+    on, off = (_tool_names(said, name) for name in ("enabled_tools", "disabled_tools"))
+    return tuple(name for name in TOOLS if name in on and name not in off)
 
 
-def _whole(raw: str) -> float:
-    # int() alone would take "1_0" and other scripts' digits; ten digits are more than any setting here needs.
-    return int(raw) if raw.isascii() and raw.isdecimal() and len(raw) <= 10 else math.nan
-
-
-def _decimal(raw: str) -> float:
-    try:
-        return float(raw) if raw.isascii() and "_" not in raw else math.nan
-    except ValueError:
-        return math.nan
+def _tool_names(said: Said, name: str) -> frozenset[str]:
+    names = said.names(name)
+    if unknown := sorted(names - set(TOOLS)):
+        raise ConfigError(f"{said.by(name)} has {unknown[0]!r}; allowed is any of {', '.join(TOOLS)}.")
+    return names

@@ -24,6 +24,7 @@ from openai_gateway.secret import Redactor
 from openai_gateway_mcp.features.default_model import choose
 from openai_gateway_mcp.features.door import Door, Opener, open_door
 from openai_gateway_mcp.features.failures import MODELS_COMMAND, next_step
+from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 
 WayIn = Callable[[GatewaySettings], AbstractAsyncContextManager[Door]]
 """`open_door`, told all but the settings."""
@@ -278,7 +279,7 @@ async def _default_model(settings: GatewaySettings, way_in: WayIn) -> Finding:
             return Finding(
                 health=Health.WRONG, about=about, text=error.message, mend=next_step(error, models=MODELS_COMMAND)
             )
-        choice = await choose(door, None)
+        choice = await choose(door, None, FeatureSettings(gateway=settings))
     if choice.model in listed:
         return Finding(health=Health.OK, about=about, text=f"{choice.model} is served. {choice.note}".rstrip())
     mend = f"Set DEFAULT_MODEL to one that is, such as {listed[0]}." if listed else "Set DEFAULT_MODEL."

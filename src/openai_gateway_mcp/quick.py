@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from openai_gateway.errors import ConfigError
 from openai_gateway.secret import Redactor
-from openai_gateway_mcp.config import SETTINGS, Sort
+from openai_gateway_mcp.config import SETTINGS
+from openai_gateway_mcp.said import Sort
 
 _SETTING_OF = {row.flag: row for row in SETTINGS if row.flag}
 

@@ -86,7 +86,7 @@ async def _converse(
             stream,
             connection,
             Application(settings.features, door).handle,
-            remark=_remark,
+            remark=log_remark,
             drain=settings.drain,
             finish_all=wire.receive.kind is Kind.FILE,
             after_first_answer=functools.partial(_get_ready, door),
@@ -100,5 +100,6 @@ async def _get_ready(door: Door) -> None:
     gc.enable()
 
 
-def _remark(remark: Remark) -> None:
+def log_remark(remark: Remark) -> None:
+    """What the core has to say, into the log."""
     _LOG.log(_LEVELS[remark.level], "%s", remark.text)

@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from openai_gateway.errors import ConfigError
-from openai_gateway_mcp.config import SETTINGS, Sort, load
+from openai_gateway_mcp.config import SETTINGS, load
+from openai_gateway_mcp.said import Sort
 
 CANARY = "sk-canary-0123456789abcdef0123456789"
 

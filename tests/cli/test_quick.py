@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from openai_gateway.errors import ConfigError
 from openai_gateway_mcp import cli
-from openai_gateway_mcp.config import SETTINGS, Sort
+from openai_gateway_mcp.config import SETTINGS
 from openai_gateway_mcp.quick import maybe_flags, refuse_keys
+from openai_gateway_mcp.said import Sort
 
 FLAGS = [row for row in SETTINGS if row.flag]
 SWITCHES = [str(row.flag) for row in FLAGS if row.sort is Sort.SWITCH]

@@ -12,6 +12,7 @@ from openai_gateway_mcp.features.application import Application
 from openai_gateway_mcp.features.extensions import answer_extension
 from openai_gateway_mcp.features.failures import seed_fault
 from openai_gateway_mcp.features.rate_limit import RateLimit
+from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.protocol.errors import Fault
 from openai_gateway_mcp.protocol.events import Era, ExtensionCalled
 from openai_gateway_mcp.protocol.model import ExtensionResult
@@ -44,7 +45,7 @@ async def ask(
     async with door_to(upstream, environ) as door:
         try:
             event = ExtensionCalled(call=a_call(method, era), params=params)
-            result = await answer_extension(event, door, RateLimit(0))
+            result = await answer_extension(event, door, RateLimit(0), Settings(gateway=door.settings))
         except Fault as fault:
             return fault
         return result.value

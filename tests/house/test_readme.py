@@ -11,7 +11,8 @@ from openai_gateway.config import file
 from openai_gateway.config.service import SERVE_KEYS
 from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.service.routes import ROUTES
-from openai_gateway_mcp.config import SETTINGS, Setting
+from openai_gateway_mcp.config import SETTINGS
+from openai_gateway_mcp.said import Setting
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -13,7 +13,8 @@ from tests.transports.memory import MemoryStream
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Remark, ToolCalled, Work
 from openai_gateway_mcp.protocol.model import Result, Server, Text, Tool, ToolResult
-from openai_gateway_mcp.transports.session import Reporter, run_session
+from openai_gateway_mcp.transports.calls import Reporter
+from openai_gateway_mcp.transports.session import run_session
 
 Json = Any
 Script = Callable[[str, Reporter], Awaitable[str]]

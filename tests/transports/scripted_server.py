@@ -12,8 +12,9 @@ import trio
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Remark, ToolCalled, Work
 from openai_gateway_mcp.protocol.model import Result, Server, Text, Tool, ToolResult
+from openai_gateway_mcp.transports.calls import Reporter
 from openai_gateway_mcp.transports.descriptors import Kind, claim
-from openai_gateway_mcp.transports.session import Reporter, run_session
+from openai_gateway_mcp.transports.session import run_session
 from openai_gateway_mcp.transports.signals import exit_at_once
 from openai_gateway_mcp.transports.stdio import run
 from openai_gateway_mcp.transports.streams import Stream

@@ -7,8 +7,9 @@ import trio.testing
 from tests.transports.conversation import Conversation, answer, ping, pong
 from trio.testing import MockClock as Clock
 
+from openai_gateway_mcp.transports.calls import Reporter
 from openai_gateway_mcp.transports.outbox import HIGH_WATER
-from openai_gateway_mcp.transports.session import DRAIN, FAREWELL, Reporter
+from openai_gateway_mcp.transports.session import DRAIN, FAREWELL
 
 BIG = HIGH_WATER // 4
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock as Clock
 
 from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
 from openai_gateway_mcp.protocol.events import Level
-from openai_gateway_mcp.transports.session import Reporter
+from openai_gateway_mcp.transports.calls import Reporter
 
 
 async def test_answers_go_out_in_the_order_in_which_they_are_ready(nursery: trio.Nursery) -> None:

@@ -10,7 +10,7 @@ import trio.testing
 from tests.transports.conversation import Conversation, answer
 from trio.testing import MockClock as Clock
 
-from openai_gateway_mcp.transports.session import Reporter
+from openai_gateway_mcp.transports.calls import Reporter
 
 
 def notification(progress: float, **more: Any) -> dict[str, Any]:

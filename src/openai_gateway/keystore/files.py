@@ -93,17 +93,25 @@ def refuse_if_others_can_read(mode: int, path: str, said_by: str) -> None:
 
 
 def write_secret_file(path: Path, secret: Secret) -> None:
-    """Put the key into a file of mode 0600, whole or not at all. Raises ConfigError.
+    """Put the key into a file as `write_private_file` does, in a directory that is its owner's alone."""
+    try:
+        make_private(path.parent)
+    except OSError as error:
+        raise ConfigError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+    write_private_file(path, secret.reveal().encode("ascii"))
+
+
+def write_private_file(path: Path, content: bytes) -> None:
+    """Put the content into a file of mode 0600, whole or not at all. Raises ConfigError.
 
     It is written under another name, made for it and for nothing that was there before, and then takes the place.
     """
     new = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        make_private(path.parent)
         descriptor = os.open(new, _NEW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(secret.reveal().encode("ascii"))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)

@@ -30,7 +30,7 @@ from openai_gateway_mcp.protocol.events import (
     Work,
 )
 from openai_gateway_mcp.protocol.model import Result, Server, ToolResult
-from openai_gateway_mcp.transports.session import Reporter
+from openai_gateway_mcp.transports.calls import Reporter
 
 _GRACE = 1.0
 """Seconds past the soft deadline for a tool to say by itself how far it got; the wait for the model list it cannot."""
@@ -65,10 +65,10 @@ def describe(settings: Settings) -> Server:
 class Application:
     """Answers every call of a connection through one door."""
 
-    def __init__(self, settings: Settings, door: Door) -> None:
+    def __init__(self, settings: Settings, door: Door, *, rate_limit: RateLimit | None = None) -> None:
         self._settings = settings
         self._door = door
-        self._rate_limit = RateLimit(settings.rate_limit)
+        self._rate_limit = rate_limit or RateLimit(settings.rate_limit)
         self._answers: dict[type[Any], Callable[[Any, Reporter], Awaitable[Result]]] = {
             ToolCalled: self._call_tool,
             ResourceRead: self._read_resource,
@@ -76,6 +76,10 @@ class Application:
             CompletionAsked: self._complete,
             ExtensionCalled: self._answer_extension,
         }
+
+    def with_settings(self, settings: Settings) -> Application:
+        """The same caller's, under other settings: what it used of its limit stays used."""
+        return Application(settings, self._door, rate_limit=self._rate_limit)
 
     async def handle(self, work: Work, reporter: Reporter) -> Result:
         """The result of one call. Raises Fault or ResourceNotFound for what is to be a JSON-RPC error."""
@@ -102,13 +106,13 @@ class Application:
         )
 
     async def _read_resource(self, asked: ResourceRead, _reporter: Reporter) -> Result:
-        return await read_resource(asked.uri, self._door)
+        return await read_resource(asked.uri, self._door, self._settings)
 
     async def _fill_prompt(self, asked: PromptAsked, _reporter: Reporter) -> Result:
         return fill_prompt(asked.name, asked.arguments)
 
     async def _complete(self, asked: CompletionAsked, _reporter: Reporter) -> Result:
-        return await complete(asked, self._door)
+        return await complete(asked, self._door, self._settings)
 
     async def _answer_extension(self, asked: ExtensionCalled, _reporter: Reporter) -> Result:
-        return await answer_extension(asked, self._door, self._rate_limit)
+        return await answer_extension(asked, self._door, self._rate_limit, self._settings)

@@ -12,7 +12,7 @@ import trio
 from openai_gateway import Call, Chunk, Finished, GatewayError, Kind, Restarted, Served
 from openai_gateway_mcp.features.answer import Answer, End
 from openai_gateway_mcp.features.transcript import Transcript
-from openai_gateway_mcp.transports.session import Reporter
+from openai_gateway_mcp.transports.calls import Reporter
 
 if TYPE_CHECKING:
     from openai_gateway import Gateway  # importing it loads httpx

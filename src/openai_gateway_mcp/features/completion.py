@@ -8,6 +8,7 @@ from openai_gateway_mcp.features.failures import standard_fault
 from openai_gateway_mcp.features.model_names import ranked
 from openai_gateway_mcp.features.prompts import PROMPTS
 from openai_gateway_mcp.features.resources import TEMPLATES
+from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, Fault
 from openai_gateway_mcp.protocol.events import CompletionAsked, RefType
 from openai_gateway_mcp.protocol.model import CompletionResult
@@ -21,7 +22,7 @@ _ARGUMENTS: dict[tuple[RefType, str], str] = {
 }
 
 
-async def complete(asked: CompletionAsked, door: Door) -> CompletionResult:
+async def complete(asked: CompletionAsked, door: Door, settings: Settings) -> CompletionResult:
     """Model names that match, best first; none for an argument that names no model. Raises Fault for an unknown ref."""
     argument = _ARGUMENTS.get((asked.ref_type, asked.ref))
     if argument is None:
@@ -29,7 +30,7 @@ async def complete(asked: CompletionAsked, door: Door) -> CompletionResult:
     if asked.argument != argument:
         return CompletionResult(values=(), total=0, has_more=False)
     try:
-        models = await door.models_at_once()
+        models = settings.permitted(await door.models_at_once())
     except GatewayError as error:
         raise standard_fault(error) from error
     names = [model.id for model in ranked(models, asked.value)]

@@ -10,7 +10,7 @@ from openai_gateway_mcp.features.default_model import choose, with_names
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import seed_fault
 from openai_gateway_mcp.features.rate_limit import RateLimit
-from openai_gateway_mcp.features.settings import TENANT
+from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.features.transcript import text_of
@@ -34,7 +34,9 @@ _REFUSED = {
 _ENVELOPE = frozenset({"_meta", "prompt", "model", "maxTokens"})
 
 
-async def answer_extension(asked: ExtensionCalled, door: Door, rate_limit: RateLimit) -> ExtensionResult:
+async def answer_extension(
+    asked: ExtensionCalled, door: Door, rate_limit: RateLimit, settings: Settings
+) -> ExtensionResult:
     """The result of a seed method. Raises Fault: -32602, or what the seed document's error table says."""
     method = _METHODS.get(asked.call.method)
     if method is None:
@@ -42,28 +44,30 @@ async def answer_extension(asked: ExtensionCalled, door: Door, rate_limit: RateL
     try:
         if asked.call.method in _SPENDING:
             rate_limit.admit()
-        return ExtensionResult(value=await method(asked, door))
+        return ExtensionResult(value=await method(asked, door, settings))
     except GatewayError as error:
         raise seed_fault(error, asked.call.era) from error
 
 
-async def _list_models(_asked: ExtensionCalled, door: Door) -> Params:
-    return {"models": [model_entry(model) for model in await door.models()]}
+async def _list_models(_asked: ExtensionCalled, door: Door, settings: Settings) -> Params:
+    return {"models": [model_entry(model) for model in settings.permitted(await door.models())]}
 
 
-async def _complete_prompt(asked: ExtensionCalled, door: Door) -> Params:
+async def _complete_prompt(asked: ExtensionCalled, door: Door, settings: Settings) -> Params:
     body, model = _body(asked.params), _model(asked.params)
     gateway = await door.gateway()
-    choice = await choose(door, model)
+    choice = await choose(door, model, settings)
     try:
         trace = traceparent(asked.call.meta)
-        reply = await gateway.call(Call(model=choice.model, body=body, traceparent=trace, tenant=TENANT))
+        reply = await gateway.call(
+            Call(model=choice.model, body=body, traceparent=trace, tenant=settings.tenant, models=settings.models)
+        )
     except GatewayError as error:
-        raise await with_names(door, error, model) from error
+        raise await with_names(door, error, model, settings) from error
     return _result(reply.json)
 
 
-_METHODS: dict[str, Callable[[ExtensionCalled, Door], Awaitable[Params]]] = {
+_METHODS: dict[str, Callable[[ExtensionCalled, Door, Settings], Awaitable[Params]]] = {
     "models/list": _list_models,
     "completion/complete": _complete_prompt,
 }

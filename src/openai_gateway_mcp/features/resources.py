@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from openai_gateway import GatewayError
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import standard_fault
+from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.protocol.errors import ResourceNotFound
 from openai_gateway_mcp.protocol.model import Resource, ResourceResult, ResourceTemplate, ResourceText
@@ -40,13 +41,13 @@ TEMPLATES = (
 )
 
 
-async def read_resource(uri: str, door: Door) -> ResourceResult:
+async def read_resource(uri: str, door: Door, settings: Settings) -> ResourceResult:
     """The JSON behind `uri`. Raises ResourceNotFound, or Fault when the gateway cannot say."""
     is_list = uri == MODELS_URI
     if not is_list and not uri.startswith(MODELS_URI + "/"):
         raise ResourceNotFound(uri)
     try:
-        entries = [model_entry(model) for model in await door.models()]
+        entries = [model_entry(model) for model in settings.permitted(await door.models())]
     except GatewayError as error:
         raise standard_fault(error) from error
     if is_list:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
+from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
+from openai_gateway.routing.globs import is_allowed
 
 MAX_CHARACTERS = 48_000
 """Claude Code writes results over 50,000 characters to a file that its model must then read in pieces."""
-
-TENANT = "stdio"
-"""Who asks, for the gateway's cache: on stdio there is one client, and its process is its own."""
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
     """`soft_deadline` is in seconds from the start of a tool call, None for off; `tools` are the names switched on.
 
-    `rate_limit` is in calls a minute, 0 for off.
+    `rate_limit` is in calls a minute, 0 for off. `tenant` is who asks, for the gateway's cache: on stdio there is one
+    client, and its process is its own. `models` are the patterns of the names that it may ask, None for all.
     """
 
     gateway: GatewaySettings
@@ -25,3 +27,13 @@ class Settings:
     rate_limit: int = 600
     max_characters: int = MAX_CHARACTERS
     tools: tuple[str, ...] = ()
+    tenant: str = "stdio"
+    models: tuple[str, ...] | None = None
+
+    def may_ask(self, model: str) -> bool:
+        """Whether this caller may use the model."""
+        return is_allowed(model, self.models)
+
+    def permitted(self, models: Iterable[Model]) -> tuple[Model, ...]:
+        """Those that this caller may use."""
+        return tuple(model for model in models if self.may_ask(model.id))

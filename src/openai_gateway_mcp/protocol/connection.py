@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from openai_gateway.wire.strict import dumps
 from openai_gateway_mcp.protocol import dress, jsonrpc, params
@@ -45,6 +45,13 @@ _NOTICES: Final = {
 }
 
 
+class Outgoing(NamedTuple):
+    """One message to be sent, without a line end; a response (or the array of a batch's), or a notification."""
+
+    data: bytes
+    is_response: bool
+
+
 class Connection:
     """The server's side of one conversation, both eras and all revisions interleaved on it.
 
@@ -54,6 +61,8 @@ class Connection:
 
     `max_message_bytes`: of one line. `max_in_flight`: calls handed out at once; up to `max_parked` further ones (and
     `max_parked_bytes`) wait in order. `max_listens`: open `subscriptions/listen`, which count as no call.
+    `legacy`: the revision of what comes without modern `_meta`, until an `initialize` settles it. `says_cancelled`: a
+    listen that we end is told `notifications/cancelled` before its result, as it is to be where messages share a wire.
     """
 
     def __init__(
@@ -65,17 +74,19 @@ class Connection:
         max_parked: int = 4096,
         max_parked_bytes: int = 64 * 2**20,
         max_listens: int = 64,
+        legacy: Revision = NEWEST_LEGACY,
+        says_cancelled: bool = True,
     ) -> None:
         self._server = server
-        self._legacy = NEWEST_LEGACY  # what a request without modern _meta is served by, until an initialize settles it
+        self._legacy = legacy
+        self._says_cancelled = says_cancelled
         self._has_legacy_client = False
         self._max_message_bytes = max_message_bytes
         self._max_listens = max_listens
         self._lines = LineBuffer(max_message_bytes)
         self._flights = Flights(max_running=max_in_flight, max_parked=max_parked, max_parked_bytes=max_parked_bytes)
         self._events: deque[CallCancelled | Remark] = deque()
-        self._out: list[bytes] = []
-        self._fixed: dict[tuple[str, str], bytes] = {}  # (revision, method) → result, encoded once
+        self._out: list[Outgoing] = []
         self._at_eof = False
         self._closed = False
 
@@ -90,6 +101,13 @@ class Connection:
         else:
             self._at_eof = True
             self._lines.receive_eof()
+
+    def receive_message(self, message: Message | Batch, size: int) -> None:
+        """Take in one message that came by itself, `size` bytes long; where messages are lines, see `receive_data`."""
+        if isinstance(message, Batch):
+            self._take_batch(message, size)
+        else:
+            self._take(message, size, None)
 
     def next_event(self) -> Event | None:
         """The next thing for the application to do; None until more data comes (or a slot is free)."""
@@ -111,6 +129,11 @@ class Connection:
     def calls_in_flight(self) -> int:
         """Calls that wait, or whose task is not finished."""
         return len(self._flights)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that came is still to be answered, listens included."""
+        return self._flights.are_settled
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -142,7 +165,7 @@ class Connection:
             members["total"] = total
         if message is not None and flight.revision.hints:
             members["message"] = message
-        self._emit(jsonrpc.notification_bytes("notifications/progress", members))
+        self._emit(jsonrpc.notification_bytes("notifications/progress", members), is_response=False)
 
     def finished(self, call: Call) -> None:
         """The task that ran the call is gone: its slot is free. Called once for every call, however it ended."""
@@ -154,7 +177,6 @@ class Connection:
     def offer(self, server: Server) -> None:
         """Change what is offered, as a reload will; whoever listens is told which lists are new."""
         old, self._server = self._server, server
-        self._fixed.clear()
         if self._closed:
             return
         for name, (wanted, method) in _NOTICES.items():
@@ -169,9 +191,14 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Whole lines, to be sent in this order; b"" when there is nothing."""
-        data = b"".join(self._out)
+        data = b"".join([message.data + b"\n" for message in self._out])
         self._out.clear()
         return data
+
+    def messages_to_send(self) -> list[Outgoing]:
+        """The same, message by message."""
+        messages, self._out = self._out, []
+        return messages
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -180,11 +207,7 @@ class Connection:
             text = f"Parse error: a message is longer than {self._max_message_bytes} bytes"
             self._emit(jsonrpc.error_bytes(None, PARSE_ERROR, text))
             return
-        message = jsonrpc.read_line(line)
-        if isinstance(message, Batch):
-            self._take_batch(message, len(line))
-        else:
-            self._take(message, len(line), None)
+        self.receive_message(jsonrpc.read_line(line), len(line))
 
     def _take(self, message: Message, size: int, batch: BatchReply | None) -> None:
         match message:
@@ -291,10 +314,7 @@ class Connection:
 
     def _list(self, request: Request, revision: Revision) -> bytes:
         params.check_cursor(request.params)
-        key = (revision.name, request.method)
-        if key not in self._fixed:
-            self._fixed[key] = dumps(dress.list_result(request.method, self._server, revision))
-        return self._fixed[key]
+        return dress.list_bytes(request.method, self._server, revision)
 
     def _discover(self, _: Request, revision: Revision) -> bytes:
         return dumps(dress.discover_result(self._server, revision))
@@ -325,7 +345,7 @@ class Connection:
 
     def _announce(self, wanted: str, method: str) -> None:
         if self._has_legacy_client:
-            self._emit(jsonrpc.notification_bytes(method))
+            self._emit(jsonrpc.notification_bytes(method), is_response=False)
         for listen in self._flights.listens():
             if wanted in listen.wants:
                 self._notify_listen(listen.id, method, {})
@@ -333,14 +353,15 @@ class Connection:
     def _end_listens(self) -> None:
         for listen in self._flights.listens():
             self._flights.release(listen.id)
-            self._notify_listen(listen.id, "notifications/cancelled", {"requestId": listen.id})
+            if self._says_cancelled:
+                self._notify_listen(listen.id, "notifications/cancelled", {"requestId": listen.id})
             tagged = {"_meta": {dress.SUBSCRIPTION_ID: listen.id}}
             result = dumps(dress.complete(tagged, self._server, listen.revision))
             self._emit(jsonrpc.result_bytes(listen.id, result))
 
     def _notify_listen(self, id_: Id, method: str, members: dict[str, Any]) -> None:
         tagged = {**members, "_meta": {dress.SUBSCRIPTION_ID: id_}}
-        self._emit(jsonrpc.notification_bytes(method, tagged))
+        self._emit(jsonrpc.notification_bytes(method, tagged), is_response=False)
 
     # --- replies ----------------------------------------------------------------------------------------------------
 
@@ -378,8 +399,8 @@ class Connection:
         if batch.replies:
             self._emit(b"[%b]" % b",".join(batch.replies))
 
-    def _emit(self, message: bytes) -> None:
-        self._out.append(message + b"\n")
+    def _emit(self, message: bytes, *, is_response: bool = True) -> None:
+        self._out.append(Outgoing(message, is_response))
 
     def _remark(self, level: Level, text: str) -> None:
         self._events.append(Remark(level=level, text=text))

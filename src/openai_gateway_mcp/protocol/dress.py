@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final, assert_never
 
+from openai_gateway.wire.strict import dumps
 from openai_gateway_mcp.protocol.events import Era
 from openai_gateway_mcp.protocol.model import (
     Audio,
@@ -73,6 +75,12 @@ def server_info(server: Server, revision: Revision) -> Object:
     """Name and version of this software."""
     info = {"name": server.name, "version": server.version}
     return {**info, "title": server.title} if revision.titles else info
+
+
+@functools.lru_cache(maxsize=128)
+def list_bytes(method: str, server: Server, revision: Revision) -> bytes:
+    """`list_result`, encoded once for all the connections that show the same server."""
+    return dumps(list_result(method, server, revision))
 
 
 def list_result(method: str, server: Server, revision: Revision) -> Object:

@@ -12,6 +12,8 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002  # legacy revisions; the modern one says INVALID_PARAMS
+HEADER_MISMATCH = -32020
+MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 OVERLOADED = 1008  # ours, outside JSON-RPC's reserved range as MCP asks; 1001 to 1007 are features/extensions.py's
 

@@ -80,6 +80,11 @@ class Flights:
     def __len__(self) -> int:
         return len(self._started) + len(self._parked)
 
+    @property
+    def are_settled(self) -> bool:
+        """Whether no id is taken."""
+        return not self._holders
+
     def is_taken(self, id_: Id) -> bool:
         """Whether an answer to this id is still to come."""
         return id_ in self._holders

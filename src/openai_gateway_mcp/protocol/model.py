@@ -65,7 +65,7 @@ class CacheScope(enum.Enum):
     PRIVATE = "private"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Server:
     """All that the core needs to answer discovery and the lists. `extensions` are methods beside MCP's own."""
 

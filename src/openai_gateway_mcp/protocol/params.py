@@ -28,7 +28,7 @@ from openai_gateway_mcp.protocol.revisions import MODERN, MODERN_ONLY, REVISIONS
 
 Params = Mapping[str, Any]
 
-_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT: Final = "io.modelcontextprotocol/clientInfo"
 
@@ -87,19 +87,24 @@ def revision_of(method: str, meta: Params, legacy: Revision) -> Revision:
     Raises Fault: -32022 for a version that is not served statelessly, -32602 for `_meta` that lacks what its era
     demands.
     """
-    if _VERSION not in meta:
+    if VERSION not in meta:
         if method in MODERN_ONLY:
-            raise invalid(f"{method} needs _meta with {_VERSION} and {_CAPABILITIES}")
+            raise invalid(f"{method} needs _meta with {VERSION} and {_CAPABILITIES}")
         return legacy
-    requested = string(meta, _VERSION)
+    requested = string(meta, VERSION)
     if requested not in MODERN:
-        data = {"supported": list(MODERN), "requested": requested}
-        raise Fault(UNSUPPORTED_VERSION, f"Unsupported protocol version: {shown(requested)}", data)
+        raise unsupported(requested)
     if not isinstance(meta.get(_CAPABILITIES), dict):
         raise invalid(f"_meta must have {_CAPABILITIES}, an object")
     if not isinstance(meta.get(_CLIENT, {}), dict):
         raise invalid(f"{_CLIENT} must be an object")
     return REVISIONS[requested]
+
+
+def unsupported(requested: str) -> Fault:
+    """-32022, for a version that is none of those that need no `initialize`."""
+    data = {"supported": list(MODERN), "requested": requested}
+    return Fault(UNSUPPORTED_VERSION, f"Unsupported protocol version: {shown(requested)}", data)
 
 
 def progress_token(meta: Params) -> Id | None:

@@ -9,7 +9,7 @@ import attrs
 from openai_gateway_mcp.protocol.events import Era
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Revision:
     """One revision. `methods` are the requests a client may make in it.
 
@@ -45,6 +45,8 @@ REVISIONS: Final = {
 LEGACY: Final = tuple(name for name, row in REVISIONS.items() if row.era is Era.LEGACY)
 MODERN: Final = tuple(name for name, row in REVISIONS.items() if row.era is Era.MODERN)
 NEWEST_LEGACY: Final = REVISIONS[LEGACY[-1]]
+BEFORE_HEADERS: Final = REVISIONS["2025-03-26"]
+"""What is spoken over HTTP where no header says a version: the revision before there was that header."""
 
 # Requests that exist in the modern era alone: without modern `_meta` they lack their required fields, which is not the
 # same as being unknown (a client probes with server/discover and reads the code).

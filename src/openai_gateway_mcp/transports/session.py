@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 import trio
 
 from openai_gateway_mcp.protocol.connection import Connection
-from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
-from openai_gateway_mcp.protocol.events import Call, CallCancelled, Level, Remark, Work
-from openai_gateway_mcp.protocol.model import Result
+from openai_gateway_mcp.protocol.events import Call, CallCancelled, Remark, Work
+from openai_gateway_mcp.transports.calls import Handler, answer, remark_crash
 from openai_gateway_mcp.transports.outbox import Outbox
 from openai_gateway_mcp.transports.streams import Stream, StreamFailed
 
@@ -24,27 +22,6 @@ FAREWELL: Final = 0.25
 # How many calls a file is read ahead of its answers: nobody waits at its other end, and past the core's limit on
 # waiting calls (4,096; one read holds some 300) a call would be refused.
 READ_AHEAD: Final = 1_024
-
-# "Receivers SHOULD implement rate limiting" (MCP, progress): seconds between two reports of one call.
-PROGRESS_INTERVAL: Final = 0.5
-
-
-_Error = TypeVar("_Error", bound=Exception)
-
-
-class Reporter(Protocol):
-    """A handler's way to say how far it is. `wanted`: the client asked; if not, reports cost nothing and go nowhere."""
-
-    @property
-    def wanted(self) -> bool: ...
-
-    def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Report a value that has grown; others, and what comes too fast after the last one, are dropped."""
-        ...
-
-
-Handler = Callable[[Work, Reporter], Awaitable[Result]]
-"""Answers one call. Raises Fault or ResourceNotFound for a JSON-RPC error; any other exception is our own failure."""
 
 
 async def run_session(
@@ -167,7 +144,14 @@ class _Session:
     async def _run_call(self, calls: trio.Nursery, work: Work) -> None:
         call = work.call
         try:
-            await self._answer(work)
+            await answer(
+                self._connection,
+                work,
+                self._handler,
+                scope=self._scopes[call],
+                outlet=self.outbox,
+                remark=self._remark,
+            )
             if self.outbox.is_full:  # the slot stays taken, or parked calls would fill the queue without end
                 self.outbox.flush()
                 await self.outbox.room()
@@ -190,63 +174,9 @@ class _Session:
             self._is_withdrawn = True
             self._connection.close()
 
-    async def _answer(self, work: Work) -> None:  # noqa: ASYNC910 - a checkpoint of ours would cost each call a turn of the loop
-        """The pump around a handler: whatever it raises becomes an answer, and nothing of it leaves."""
-        reporter = _CallReporter(self.outbox, self._connection, work.call)
-        try:
-            with self._scopes[work.call]:
-                result = await self._handler(work, reporter)
-                self._connection.answer(work.call, result)
-        except* (Fault, ResourceNotFound) as group:  # alone, or as a nursery inside the handler wrapped it
-            self._connection.fail(work.call, _first(group))
-        except* Exception as group:  # noqa: BLE001 - a pump, the place for it
-            self._remark_crash(work.call.method, _first(group))
-        reporter.close()
-
     async def _run_aside(self, chore: Callable[[], Awaitable[None]]) -> None:
         await self.outbox.has_begun.wait()
         try:
             await chore()
         except Exception as error:  # noqa: BLE001 - a chore that fails must not end the conversation
-            self._remark_crash("a background chore", error)
-
-    def _remark_crash(self, what: str, error: Exception) -> None:
-        """Type and place for everyone; the message may quote anything, so it is for who asked for debug only."""
-        stack = traceback.extract_tb(error.__traceback__)
-        place = f"{stack[-1].filename}:{stack[-1].lineno}" if stack else "an unknown place"
-        text = f"{what} failed: {type(error).__name__} at {place}"
-        self._remark(Remark(level=Level.WARNING, text=text))
-        self._remark(Remark(level=Level.DEBUG, text="".join(traceback.format_exception(error))))
-
-
-class _CallReporter:
-    """The Reporter of one call."""
-
-    def __init__(self, outbox: Outbox, connection: Connection, call: Call) -> None:
-        self.wanted = call.wants_progress
-        self._outbox = outbox
-        self._connection = connection
-        self._call = call
-        self._last = -math.inf
-        self._not_before = -math.inf
-
-    def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        # Behind a full queue reports would pile up for as long as the call runs, and each is stale by the next.
-        if not self.wanted or progress <= self._last or self._outbox.is_full:
-            return
-        now = trio.current_time()
-        if now < self._not_before:
-            return
-        self._last = progress
-        self._not_before = now + PROGRESS_INTERVAL
-        self._connection.progress(self._call, progress, total, message)
-        self._outbox.flush()
-
-    def close(self) -> None:
-        """The call is answered: whoever still holds the reporter speaks to nobody."""
-        self.wanted = False
-
-
-def _first(group: ExceptionGroup[_Error]) -> _Error:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+            remark_crash(self._remark, "a background chore", error)

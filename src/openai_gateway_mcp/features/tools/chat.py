@@ -12,7 +12,6 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.default_model import choose, with_names
-from openai_gateway_mcp.features.settings import TENANT
 from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, WrongArgument, argument
 from openai_gateway_mcp.protocol.model import Text, ToolResult
 
@@ -45,7 +44,7 @@ async def chat(args: ChatArgs, context: Context) -> ToolResult:
     deadline = None if soft is None else trio.current_time() + soft
     body = _body(args)
     gateway = await context.door.gateway()
-    choice = await choose(context.door, args.model)
+    choice = await choose(context.door, args.model, context.settings)
     call = Call(
         model=choice.model,
         body=body,
@@ -53,13 +52,14 @@ async def chat(args: ChatArgs, context: Context) -> ToolResult:
         whole=True,
         repair=True,
         traceparent=traceparent(context.call.meta),
-        tenant=TENANT,
+        tenant=context.settings.tenant,
+        models=context.settings.models,
     )
     limit = context.settings.max_characters
     try:
         answer = await ask(gateway, call, pace=Pace(context.reporter), max_characters=limit)
     except GatewayError as error:
-        raise await with_names(context.door, error, args.model) from error
+        raise await with_names(context.door, error, args.model, context.settings) from error
     shown = show(answer, soft_deadline=soft, max_characters=limit)
     facts = served_meta(answer) | ({"default_model_note": choice.note} if choice.note else {})
     return ToolResult(content=(Text(shown.text),), is_error=shown.is_error, meta=prefixed(facts))

@@ -11,7 +11,6 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import Shown, prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.failures import error_meta, explain
-from openai_gateway_mcp.features.settings import TENANT
 from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, argument
 from openai_gateway_mcp.protocol.model import Text, ToolResult
@@ -55,7 +54,8 @@ async def compare_models(args: CompareArgs, context: Context) -> ToolResult:
         whole=True,
         repair=True,
         traceparent=traceparent(context.call.meta),
-        tenant=TENANT,
+        tenant=context.settings.tenant,
+        models=context.settings.models,
     )
     async with trio.open_nursery() as nursery:
         for place, model in enumerate(args.models):

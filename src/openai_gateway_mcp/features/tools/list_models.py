@@ -41,7 +41,7 @@ _OUTPUT = {
 
 async def list_models(args: ListArgs, context: Context) -> ToolResult:
     """A page of the models that match, best first, as structured content and the same JSON as text."""
-    found = ranked(await context.door.models(), args.query)
+    found = ranked(context.settings.permitted(await context.door.models()), args.query)
     start = _start(args.cursor, len(found))
     entries = [
         model_entry(one) if args.detail == "full" else _concise(one) for one in found[start : start + args.limit]
@@ -50,7 +50,7 @@ async def list_models(args: ListArgs, context: Context) -> ToolResult:
     page: dict[str, Json] = {
         "models": entries[:fitting],
         "total": len(found),
-        "default_model": (await choose(context.door, None)).model,
+        "default_model": (await choose(context.door, None, context.settings)).model,
     }
     if start + fitting < len(found):
         page["next_cursor"] = str(start + fitting)

@@ -14,7 +14,7 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.protocol.events import Call
 from openai_gateway_mcp.protocol.model import Text, Tool, ToolResult
-from openai_gateway_mcp.transports.session import Reporter
+from openai_gateway_mcp.transports.calls import Reporter
 
 Json = Any
 Args = TypeVar("Args")

@@ -1,0 +1,1 @@
+"""Who may call over the network: tokens, certificates, and what they allow."""

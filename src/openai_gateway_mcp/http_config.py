@@ -1,0 +1,161 @@
+"""The settings of MCP over the network: where it listens, and whom it lets in."""
+
+from __future__ import annotations
+
+import attrs
+
+from openai_gateway.config.environment import read_secret
+from openai_gateway.errors import ConfigError
+from openai_gateway.net.admission import is_loopback
+from openai_gateway.secret import Secret
+from openai_gateway_mcp.said import Said, Setting, Sort
+
+_DAY = 86_400.0
+
+HTTP_SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="host",
+        variable="MCP_HOST",
+        flag="--host",
+        sort=Sort.TEXT,
+        default="127.0.0.1",
+        help="The address to listen on; one that others can reach needs a token or client certificates.",
+    ),
+    Setting(
+        name="port",
+        variable="MCP_PORT",
+        flag="--port",
+        sort=Sort.COUNT,
+        default="3000",
+        help="The port to listen on; 0: any that is free.",
+        high=65_535,
+    ),
+    Setting(
+        name="token_env",
+        variable=None,
+        flag="--token-env",
+        sort=Sort.TEXT,
+        default="MCP_TOKEN",
+        help="The variable with the one token that callers must show; with _FILE behind it, of a file that has it.",
+    ),
+    Setting(
+        name="tokens",
+        variable="MCP_TOKENS",
+        flag="--tokens",
+        sort=Sort.TEXT,
+        default="",
+        help="The file of tokens, one a caller, that `tokens create` writes.",
+    ),
+    Setting(
+        name="tls_cert",
+        variable="MCP_TLS_CERT",
+        flag="--tls-cert",
+        sort=Sort.TEXT,
+        default="",
+        help="A PEM file: the certificate to show, with those between it and its authority. It is https then.",
+    ),
+    Setting(
+        name="tls_key",
+        variable="MCP_TLS_KEY",
+        flag="--tls-key",
+        sort=Sort.TEXT,
+        default="",
+        help="A PEM file: the certificate's key.",
+    ),
+    Setting(
+        name="tls_client_ca",
+        variable="MCP_TLS_CLIENT_CA",
+        flag="--tls-client-ca",
+        sort=Sort.TEXT,
+        default="",
+        help="A PEM file of authorities: callers must show a certificate of one of them.",
+    ),
+    Setting(
+        name="allowed_hosts",
+        variable="MCP_ALLOWED_HOSTS",
+        flag="--allowed-hosts",
+        sort=Sort.TEXT,
+        default="",
+        help="Names that Host may have, with commas between; on loopback beside its own names, else the only ones.",
+    ),
+    Setting(
+        name="allowed_origins",
+        variable="MCP_ALLOWED_ORIGINS",
+        flag="--allowed-origins",
+        sort=Sort.TEXT,
+        default="",
+        help="Origins whose pages may call, such as https://app.example, separated by commas.",
+    ),
+    Setting(
+        name="grace",
+        variable="MCP_GRACE",
+        flag="--grace",
+        sort=Sort.SECONDS,
+        default="30",
+        help="Seconds that calls in work may still take once the server is asked to stop.",
+        high=_DAY,
+    ),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Tls:
+    """Paths of PEM files."""
+
+    certificate: str
+    key: str
+    client_ca: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HttpSettings:
+    """`grace` in seconds; `tokens` is the path of the file of tokens."""
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    token: Secret | None = None
+    tokens: str | None = None
+    tls: Tls | None = None
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    grace: float = 30.0
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self.token is not None or self.tokens is not None or self.knows_certificates
+
+    @property
+    def knows_certificates(self) -> bool:
+        return self.tls is not None and self.tls.client_ca is not None
+
+
+def load_http(said: Said) -> HttpSettings:
+    """Raises ConfigError, also for a server that anybody on the network could use."""
+    settings = HttpSettings(
+        host=said.text("host"),
+        port=int(said.number("port")),
+        token=read_secret(said.environ, said.text("token_env")),
+        tokens=said.maybe("tokens"),
+        tls=_tls(said),
+        hosts=said.names("allowed_hosts"),
+        origins=said.names("allowed_origins"),
+        grace=said.number("grace"),
+    )
+    if "token_env" in said.flags and settings.token is None:
+        raise ConfigError(f"--token-env names {said.text('token_env')}, which is not set.")
+    if not settings.asks_who and not is_loopback(settings.host):
+        raise ConfigError(
+            f"Others can reach {settings.host}, and whoever does could spend your money: set MCP_TOKEN, or --tokens "
+            "with a file that `openai-gateway-mcp tokens create` wrote, or --tls-client-ca."
+        )
+    return settings
+
+
+def _tls(said: Said) -> Tls | None:
+    certificate, key, client_ca = said.maybe("tls_cert"), said.maybe("tls_key"), said.maybe("tls_client_ca")
+    if certificate is not None and key is not None:
+        return Tls(certificate=certificate, key=key, client_ca=client_ca)
+    if certificate is None and key is None and client_ca is None:
+        return None
+    raise ConfigError("TLS needs both --tls-cert and --tls-key; --tls-client-ca comes beside them.")
