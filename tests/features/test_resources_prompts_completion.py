@@ -13,7 +13,7 @@ from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
 from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES
 from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
 from openai_gateway_mcp.protocol.events import CompletionAsked, PromptAsked, RefType, ResourceRead
-from openai_gateway_mcp.protocol.model import CompletionResult, PromptResult, ResourceResult, Text
+from openai_gateway_mcp.protocol.model import CompletionResult, PromptResult, ResourceResult, ResourceText, Text
 from tests.features.scripted import CANARY, Client, Upstream, Watcher, a_call, client_of, lists, refuses
 
 
@@ -21,6 +21,7 @@ async def read(client: Client, uri: str) -> Any:
     result = await client.application.handle(ResourceRead(call=a_call("resources/read"), uri=uri), Watcher())
     assert isinstance(result, ResourceResult)
     (content,) = result.contents
+    assert isinstance(content, ResourceText)
     assert content.uri == uri
     assert content.mime_type == "application/json"
     return json.loads(content.text)

@@ -50,8 +50,14 @@ class Admission:
         if not is_ours and name.lower() not in self.hosts:
             raise _forbidden("The Host of the request is none of this server's.", "host_not_allowed")
         for origin in request.headers.all("origin"):
-            if origin.lower() not in self.origins:
+            if origin.lower() not in self.origins and not self._is_own(origin, request):
                 raise _forbidden("Pages of this origin may not call this server.", "origin_not_allowed")
+
+    def _is_own(self, origin: str, request: Request) -> bool:
+        """Whether a page is this server's own. Only a Host that was checked against a list of names can say so."""
+        scheme = "https" if request.is_tls else "http"
+        is_checked = self.only_loopback or bool(self.hosts)
+        return is_checked and origin.lower() == f"{scheme}://{request.headers.get('host') or ''}".lower()
 
 
 def _forbidden(message: str, code: str) -> GatewayError:

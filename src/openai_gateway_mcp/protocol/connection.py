@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, assert_never
 
 from openai_gateway.wire.strict import dumps
-from openai_gateway_mcp.protocol import dress, jsonrpc, params
+from openai_gateway_mcp.protocol import dress, jsonrpc, params, rounds
 from openai_gateway_mcp.protocol.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -31,8 +31,9 @@ from openai_gateway_mcp.protocol.events import Call, CallCancelled, Era, Event, 
 from openai_gateway_mcp.protocol.flights import BatchReply, Flight, Flights, Listen, State
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Invalid, Message, Notification, Request, Response
 from openai_gateway_mcp.protocol.lines import LineBuffer, TooLong
-from openai_gateway_mcp.protocol.model import Result, Server
+from openai_gateway_mcp.protocol.model import InputRequired, Result, Server
 from openai_gateway_mcp.protocol.revisions import NEWEST_LEGACY, REVISIONS, Revision, negotiate
+from openai_gateway_mcp.protocol.rounds import Seal
 
 # A batch multiplies what one line may ask for; go-ethereum's RPC server allows as many entries.
 MAX_BATCH: Final = 1_000
@@ -50,6 +51,8 @@ class Outgoing(NamedTuple):
 
     data: bytes
     is_response: bool
+    code: int | None = None
+    """That of the error which it is."""
 
 
 class Connection:
@@ -63,6 +66,7 @@ class Connection:
     `max_parked_bytes`) wait in order. `max_listens`: open `subscriptions/listen`, which count as no call.
     `legacy`: the revision of what comes without modern `_meta`, until an `initialize` settles it. `says_cancelled`: a
     listen that we end is told `notifications/cancelled` before its result, as it is to be where messages share a wire.
+    `seal` authenticates the state of requests that take several rounds, for `principal`, who is the caller.
     """
 
     def __init__(
@@ -76,10 +80,14 @@ class Connection:
         max_listens: int = 64,
         legacy: Revision = NEWEST_LEGACY,
         says_cancelled: bool = True,
+        seal: Seal | None = None,
+        principal: str = "",
     ) -> None:
         self._server = server
         self._legacy = legacy
         self._says_cancelled = says_cancelled
+        self._seal = seal
+        self._principal = principal
         self._has_legacy_client = False
         self._max_message_bytes = max_message_bytes
         self._max_listens = max_listens
@@ -138,18 +146,33 @@ class Connection:
     # --- out --------------------------------------------------------------------------------------------------------
 
     def answer(self, call: Call, result: Result) -> None:
-        """Answer a call; nothing, if it was cancelled meanwhile. LocalProtocolError if it is answered already."""
+        """Answer a call; nothing, if it was cancelled meanwhile. LocalProtocolError if it is answered already.
+
+        Raises Fault for an InputRequired that this client cannot be asked; then the call is still to be answered.
+        """
         flight = self._flights.running(call)
         if self._may_answer(flight):
-            encoded = dumps(dress.dress(result, self._server, flight.revision))
-            self._settle(flight, jsonrpc.result_bytes(flight.id, encoded))
+            encoded = dumps(self._dress(result, flight))
+            self._settle(flight, Outgoing(jsonrpc.result_bytes(flight.id, encoded), is_response=True))
+
+    def _dress(self, result: Result, flight: Flight) -> dict[str, Any]:
+        if not isinstance(result, InputRequired):
+            return dress.dress(result, self._server, flight.revision)
+        call = flight.work.call
+        rounds.check(result, call.method, call.capabilities, is_modern=call.era is Era.MODERN)
+        state = result.state
+        if state is not None:
+            if self._seal is None:
+                raise LocalProtocolError("a state needs a seal")
+            state = self._seal.close(state, self._principal, call.method, flight.params)
+        return dress.complete(rounds.shape(result, state), self._server, flight.revision, result_type="input_required")
 
     def fail(self, call: Call, error: Fault | ResourceNotFound) -> None:
         """Answer a call with an error; otherwise as `answer`."""
         flight = self._flights.running(call)
         if self._may_answer(flight):
             fault = _not_found(error, flight.revision) if isinstance(error, ResourceNotFound) else error
-            self._settle(flight, jsonrpc.error_bytes(flight.id, fault.code, fault.message, fault.data))
+            self._settle(flight, _error(flight.id, fault))
 
     def progress(self, call: Call, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Report progress, if the client asked for it and the call is open. A value that does not grow is dropped."""
@@ -218,7 +241,7 @@ class Connection:
             case Response():
                 self._remark(Level.DEBUG, f"ignored a response that nobody asked for: id {params.shown(message.id)}")
             case Invalid():
-                self._reply(jsonrpc.error_bytes(message.id, message.code, message.message), batch)
+                self._reply(_error(message.id, Fault(message.code, message.message)), batch)
             case _ as never:
                 assert_never(never)
 
@@ -283,11 +306,12 @@ class Connection:
                 self._open_listen(request, revision)
             elif (inline := _INLINE.get(request.method)) is not None:
                 result = inline(self, request, revision)
-                self._reply(jsonrpc.result_bytes(request.id, result), batch, request.id)
+                reply = Outgoing(jsonrpc.result_bytes(request.id, result), is_response=True)
+                self._reply(reply, batch, request.id)
             else:
                 self._park(request, meta, revision, size, batch)
         except Fault as fault:
-            self._reply(jsonrpc.error_bytes(request.id, fault.code, fault.message, fault.data), batch, request.id)
+            self._reply(_error(request.id, fault), batch, request.id)
 
     def _park(
         self, request: Request, meta: params.Params, revision: Revision, size: int, batch: BatchReply | None
@@ -300,13 +324,26 @@ class Connection:
             era=revision.era,
             wants_progress=token is not None,
             meta=meta,
+            **self._rounds(request, meta, revision),
         )
         work = params.read_work(call, request.params, self._server)
         if not self._flights.has_room_for(size):
             raise Fault(OVERLOADED, "Too many calls are waiting; try again when some are answered")
-        self._flights.park(Flight(work=work, revision=revision, token=token, batch=batch, size=size))
+        self._flights.park(
+            Flight(work=work, revision=revision, token=token, params=request.params, batch=batch, size=size)
+        )
         if batch is not None:
             batch.awaited += 1
+
+    def _rounds(self, request: Request, meta: params.Params, revision: Revision) -> dict[str, Any]:
+        """What a call knows of the client and of rounds before it. Raises Fault."""
+        if revision.era is Era.LEGACY:
+            return {}
+        known: dict[str, Any] = {"capabilities": meta[params.CAPABILITIES]}
+        if request.method in rounds.METHODS:
+            known["input_responses"] = rounds.input_responses(request.params)
+            known["state"] = rounds.request_state(request.params, self._seal, self._principal, request.method)
+        return known
 
     def _initialize(self, request: Request, _: Revision) -> bytes:
         self._legacy = negotiate(params.protocol_version(request.params))
@@ -370,18 +407,18 @@ class Connection:
             raise LocalProtocolError(f"{flight.work.call.method} {flight.id!r} is answered already")
         return flight.state is State.RUNNING
 
-    def _settle(self, flight: Flight, reply: bytes) -> None:
+    def _settle(self, flight: Flight, reply: Outgoing) -> None:
         flight.state = State.ANSWERED
         self._flights.release(flight.id)
         self._reply(reply, flight.batch, flight.id)
         self._no_longer_awaited(flight)
 
-    def _reply(self, reply: bytes, batch: BatchReply | None, id_: Id | None = None) -> None:
+    def _reply(self, reply: Outgoing, batch: BatchReply | None, id_: Id | None = None) -> None:
         """Send a response, or put it into its batch, where its id stays taken until the array goes out."""
         if batch is None:
-            self._emit(reply)
+            self._out.append(reply)
             return
-        batch.replies.append(reply)
+        batch.replies.append(reply.data)
         if id_ is not None and not self._flights.is_taken(id_):
             self._flights.hold(id_, batch)
             batch.ids.append(id_)
@@ -404,6 +441,11 @@ class Connection:
 
     def _remark(self, level: Level, text: str) -> None:
         self._events.append(Remark(level=level, text=text))
+
+
+def _error(id_: Id | None, fault: Fault) -> Outgoing:
+    data = jsonrpc.error_bytes(id_, fault.code, fault.message, fault.data)
+    return Outgoing(data, is_response=True, code=fault.code)
 
 
 def _not_found(error: ResourceNotFound, revision: Revision) -> Fault:

@@ -12,6 +12,8 @@ from openai_gateway_mcp.protocol.model import (
     Block,
     CacheScope,
     CompletionResult,
+    Contents,
+    Embedded,
     ExtensionResult,
     Image,
     Prompt,
@@ -20,7 +22,7 @@ from openai_gateway_mcp.protocol.model import (
     ResourceLink,
     ResourceResult,
     ResourceTemplate,
-    Result,
+    ResourceText,
     Server,
     Text,
     Tool,
@@ -29,6 +31,7 @@ from openai_gateway_mcp.protocol.model import (
 from openai_gateway_mcp.protocol.revisions import MODERN, Revision
 
 Object = dict[str, Any]
+Answered = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult
 
 _SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
@@ -148,7 +151,7 @@ def _prompt(prompt: Prompt, revision: Revision) -> Object:
 # --- what it answers ------------------------------------------------------------------------------------------------
 
 
-def dress(result: Result, server: Server, revision: Revision) -> Object:
+def dress(result: Answered, server: Server, revision: Revision) -> Object:
     """A handler's result as the `result` member of a response."""
     match result:
         case ToolResult():
@@ -166,13 +169,13 @@ def dress(result: Result, server: Server, revision: Revision) -> Object:
     return complete(shape, server, revision)
 
 
-def complete(shape: Object, server: Server, revision: Revision) -> Object:
+def complete(shape: Object, server: Server, revision: Revision, *, result_type: str = "complete") -> Object:
     """What every result of the revision carries beside its own members."""
     if revision.era is Era.LEGACY:
         return shape
     own = shape.get("_meta")  # an extension's result may be made from somebody else's JSON
     meta = {**(own if isinstance(own, dict) else {}), _SERVER_INFO: server_info(server, revision)}
-    return {**shape, "resultType": "complete", "_meta": meta}
+    return {**shape, "resultType": result_type, "_meta": meta}
 
 
 def _cacheable(ttl_ms: int, scope: CacheScope) -> Object:
@@ -205,8 +208,15 @@ def _block(block: Block, revision: Revision) -> Object:
                 return _block(Text(f"[{block.name}: read the resource {block.uri}]"), revision)
             link: Object = {"type": "resource_link", "uri": block.uri, "name": block.name}
             return link | _present(description=block.description, mimeType=block.mime_type)
+        case Embedded(resource):
+            return {"type": "resource", "resource": _contents(resource)}
         case _ as never:
             assert_never(never)
+
+
+def _contents(contents: Contents) -> Object:
+    shape: Object = {"uri": contents.uri, "mimeType": contents.mime_type}
+    return shape | ({"text": contents.text} if isinstance(contents, ResourceText) else {"blob": contents.blob})
 
 
 def _present(**members: str) -> Object:
@@ -214,7 +224,7 @@ def _present(**members: str) -> Object:
 
 
 def _resource_result(result: ResourceResult, revision: Revision) -> Object:
-    contents = [{"uri": text.uri, "mimeType": text.mime_type, "text": text.text} for text in result.contents]
+    contents = [_contents(one) for one in result.contents]
     if revision.era is Era.LEGACY:
         return {"contents": contents}
     return {"contents": contents, **_cacheable(result.ttl_ms, result.cache_scope)}

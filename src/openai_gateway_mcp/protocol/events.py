@@ -20,7 +20,9 @@ class Era(enum.Enum):
 class Call:
     """The handle of one call in flight. Two calls are never equal: wire ids belong to the peer and are reused.
 
-    `wants_progress`: the client gave a progress token. `meta` is the request's `_meta`, untouched.
+    `wants_progress`: the client gave a progress token. `meta` is the request's `_meta`, untouched. `capabilities` are
+    the client's; the legacy era declares none with a request. `input_responses` and `state` come with a request that
+    is made again for an `InputRequired`: what the client answered by name, unchecked, and the state, which is ours.
     """
 
     id: str | int
@@ -29,6 +31,9 @@ class Call:
     era: Era
     wants_progress: bool
     meta: Mapping[str, Json]
+    capabilities: Mapping[str, Json] = attrs.field(factory=dict)
+    input_responses: Mapping[str, Mapping[str, Json]] = attrs.field(factory=dict)
+    state: str | None = None
 
 
 @attrs.frozen(kw_only=True)

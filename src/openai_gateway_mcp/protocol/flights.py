@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -37,11 +39,12 @@ class BatchReply:
 
 @attrs.define(eq=False, kw_only=True)
 class Flight:
-    """One call, from its request to the end of the task that ran it. `size` is its request's, in bytes."""
+    """One call, from its request to the end of the task that ran it. `params` and `size` (bytes) are its request's."""
 
     work: Work
     revision: Revision
     token: Id | None
+    params: Mapping[str, Any]
     batch: BatchReply | None
     size: int
     state: State = State.PARKED

@@ -116,7 +116,33 @@ class ResourceLink:
     mime_type: str = ""
 
 
-Block = Text | Image | Audio | ResourceLink
+@attrs.frozen(kw_only=True)
+class ResourceText:
+    uri: str
+    text: str
+    mime_type: str = "application/json"
+
+
+@attrs.frozen(kw_only=True)
+class ResourceBlob:
+    """`blob` is base64."""
+
+    uri: str
+    blob: str
+    mime_type: str
+
+
+Contents = ResourceText | ResourceBlob
+
+
+@attrs.frozen
+class Embedded:
+    """A resource's contents as a part of an answer."""
+
+    resource: Contents
+
+
+Block = Text | Image | Audio | ResourceLink | Embedded
 
 
 @attrs.frozen(kw_only=True)
@@ -130,15 +156,8 @@ class ToolResult:
 
 
 @attrs.frozen(kw_only=True)
-class ResourceText:
-    uri: str
-    text: str
-    mime_type: str = "application/json"
-
-
-@attrs.frozen(kw_only=True)
 class ResourceResult:
-    contents: tuple[ResourceText, ...]
+    contents: tuple[Contents, ...]
     ttl_ms: int = 0
     cache_scope: CacheScope = CacheScope.PRIVATE
 
@@ -176,4 +195,24 @@ class ExtensionResult:
     value: Mapping[str, Json]
 
 
-Result = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult
+@attrs.frozen(kw_only=True)
+class InputRequest:
+    """What the client is asked for: `elicitation/create`, `sampling/createMessage` or `roots/list`, and its params."""
+
+    method: str
+    params: Mapping[str, Json] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class InputRequired:
+    """A tool, a prompt or a resource needs something of the client's first (2026-07-28, multi round-trip requests).
+
+    `requests`: name → what is asked. The client sends the call again, with an answer of each name, and with `state`,
+    which it can read and cannot change: it comes back as `Call.state` to the same caller's same request alone.
+    """
+
+    requests: Mapping[str, InputRequest] = attrs.field(factory=dict)
+    state: str | None = None
+
+
+Result = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult | InputRequired

@@ -29,7 +29,7 @@ from openai_gateway_mcp.protocol.revisions import MODERN, MODERN_ONLY, REVISIONS
 Params = Mapping[str, Any]
 
 VERSION: Final = "io.modelcontextprotocol/protocolVersion"
-_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT: Final = "io.modelcontextprotocol/clientInfo"
 
 _SHOWN: Final = 100
@@ -89,13 +89,13 @@ def revision_of(method: str, meta: Params, legacy: Revision) -> Revision:
     """
     if VERSION not in meta:
         if method in MODERN_ONLY:
-            raise invalid(f"{method} needs _meta with {VERSION} and {_CAPABILITIES}")
+            raise invalid(f"{method} needs _meta with {VERSION} and {CAPABILITIES}")
         return legacy
     requested = string(meta, VERSION)
     if requested not in MODERN:
         raise unsupported(requested)
-    if not isinstance(meta.get(_CAPABILITIES), dict):
-        raise invalid(f"_meta must have {_CAPABILITIES}, an object")
+    if not isinstance(meta.get(CAPABILITIES), dict):
+        raise invalid(f"_meta must have {CAPABILITIES}, an object")
     if not isinstance(meta.get(_CLIENT, {}), dict):
         raise invalid(f"{_CLIENT} must be an object")
     return REVISIONS[requested]

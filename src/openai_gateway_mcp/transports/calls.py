@@ -62,7 +62,7 @@ async def answer(  # noqa: ASYNC910 - a checkpoint of ours would cost each call 
     try:
         with scope:
             result = await handler(work, reporter)
-            connection.answer(work.call, result)
+            connection.answer(work.call, result)  # it may raise Fault too: a question that the client cannot be asked
     except* (Fault, ResourceNotFound) as group:  # alone, or as a nursery inside the handler wrapped it
         connection.fail(work.call, first(group))
     except* Exception as group:  # noqa: BLE001 - a pump, the place for it

@@ -25,6 +25,7 @@ from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Notification, read_id
 from openai_gateway_mcp.protocol.jsonrpc import Request as RpcRequest
 from openai_gateway_mcp.protocol.model import Result, Server
 from openai_gateway_mcp.protocol.over_http import Posted, Refused
+from openai_gateway_mcp.protocol.rounds import Seal
 from openai_gateway_mcp.transports.callers import Caller, Unauthorized, Verifier
 from openai_gateway_mcp.transports.calls import Handler, Reporter
 from openai_gateway_mcp.transports.posts import Post
@@ -87,8 +88,9 @@ class Endpoint:
         path: str = PATH,
         keep_alive: float = KEEP_ALIVE,
         documents: Mapping[str, bytes] | None = None,
+        seal: Seal | None = None,
     ) -> None:
-        """`documents`: path → a JSON document that anybody may read, such as RFC 9728's."""
+        """`documents`: path → a JSON document that anybody may read, such as RFC 9728's. `seal`: see Connection."""
         self._application = application
         self._verify = verify
         self._admission = admission
@@ -98,6 +100,7 @@ class Endpoint:
         self._path = path
         self._keep_alive = keep_alive
         self._documents = documents or {}
+        self._seal = seal
         self._in_flight: dict[Key, Post] = {}
         self._listening: dict[Post, Caller] = {}
         self._draining = False
@@ -214,17 +217,19 @@ class Endpoint:
             max_message_bytes=self._max_message_bytes,
             legacy=posted.legacy,
             says_cancelled=False,
+            seal=self._seal,
+            principal=caller.identity,
         )
         handler = self._in_turn(self._application.handler_for(caller))
         keys = self._free_keys(message, caller, exchange.request)
         async with trio.open_nursery() as calls:
-            run = Post(connection, handler, calls, self._remark, posted.era)
+            run = Post(connection, handler, calls, self._remark)
             self._in_flight.update(dict.fromkeys(keys, run))
             if is_listen:
                 self._listening[run] = caller
             try:
                 run.receive(message, size)
-                reply = Reply(exchange, accepts, _new_session(message, posted))
+                reply = Reply(exchange, accepts, posted.era, _new_session(message, posted))
                 await self._relay(run, reply)
             finally:
                 self._listening.pop(run, None)
@@ -263,7 +268,7 @@ class Endpoint:
         while True:
             messages = run.take()
             if run.connection.is_settled:
-                await reply.end(messages, run.status)
+                await reply.end(messages)
                 return
             await reply.send(messages)
             with trio.move_on_after(self._keep_alive) as silence:

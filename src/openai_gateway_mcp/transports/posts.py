@@ -7,19 +7,16 @@ from typing import Final
 
 import trio
 
-from openai_gateway_mcp.protocol import over_http
 from openai_gateway_mcp.protocol.connection import Connection, Outgoing
-from openai_gateway_mcp.protocol.errors import Fault
-from openai_gateway_mcp.protocol.events import Call, CallCancelled, Era, Remark, Work
+from openai_gateway_mcp.protocol.events import Call, CallCancelled, Remark, Work
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Message
-from openai_gateway_mcp.protocol.model import Result
-from openai_gateway_mcp.transports.calls import Handler, Reporter, answer, first
+from openai_gateway_mcp.transports.calls import Handler, answer
 
 _MANY: Final = 32  # messages of one call that its client has not read; reports are left out behind them
 
 
 class Post:
-    """`status` is that of HTTP, if the answer is one JSON object; `news` is set when there is more to take."""
+    """`news` is set when there is more to take."""
 
     def __init__(
         self,
@@ -27,15 +24,12 @@ class Post:
         handler: Handler,
         calls: trio.Nursery,
         remark: Callable[[Remark], None],
-        era: Era,
     ) -> None:
         self.connection = connection
         self.news = trio.Event()
-        self.status = 200
         self._handler = handler
         self._calls = calls
         self._remark = remark
-        self._era = era
         self._scopes: dict[Call, trio.CancelScope] = {}
         self._pending: list[Outgoing] = []
 
@@ -81,7 +75,7 @@ class Post:
             await answer(
                 self.connection,
                 work,
-                self._handle,
+                self._handler,
                 scope=self._scopes[call],
                 outlet=self,
                 remark=self._remark,
@@ -94,10 +88,3 @@ class Post:
             self.connection.finished(call)
             self._take_events()
             self.flush()
-
-    async def _handle(self, work: Work, reporter: Reporter) -> Result:
-        try:
-            return await self._handler(work, reporter)
-        except* Fault as faults:  # alone, or as a nursery inside the handler wrapped it
-            self.status = over_http.status_of(first(faults).code, self._era)
-            raise

@@ -12,6 +12,7 @@ from openai_gateway.wire.sse import encode, encode_comment
 from openai_gateway_mcp.protocol import over_http
 from openai_gateway_mcp.protocol.connection import Outgoing
 from openai_gateway_mcp.protocol.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Fault
+from openai_gateway_mcp.protocol.events import Era
 from openai_gateway_mcp.protocol.jsonrpc import error_bytes
 
 Fields = Sequence[tuple[str, str]]
@@ -29,9 +30,10 @@ JSON_FIELDS: Final = (("content-type", JSON), ("cache-control", "no-store"))
 class Reply:
     """The answer to one POST: a JSON object where all is said at once, and a stream of events where it is not."""
 
-    def __init__(self, exchange: Exchange, accepts: Accepts, fields: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, exchange: Exchange, accepts: Accepts, era: Era, fields: Fields) -> None:
         self._exchange = exchange
         self._accepts = accepts
+        self._era = era
         self._fields = fields
         self._held: list[Outgoing] = []  # for a client that takes no events
 
@@ -51,7 +53,7 @@ class Reply:
             await self._begin()
             await self._exchange.send(encode_comment())
 
-    async def end(self, messages: Sequence[Outgoing], status: int) -> None:
+    async def end(self, messages: Sequence[Outgoing]) -> None:
         """The last of it."""
         if self._exchange.begun or (messages and not self._fits_json(messages)):
             await self._begin()
@@ -62,7 +64,9 @@ class Reply:
         if not responses:  # there was nothing to answer, or what there was is cancelled
             await self._exchange.answer(202)
             return
-        await self._exchange.answer(status, (*JSON_FIELDS, *self._fields), responses[-1].data)
+        last = responses[-1]
+        status = 200 if last.code is None else over_http.status_of(last.code, self._era)
+        await self._exchange.answer(status, (*JSON_FIELDS, *self._fields), last.data)
 
     def _fits_json(self, messages: Sequence[Outgoing]) -> bool:
         if not self._accepts.events:
