@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -18,6 +20,7 @@ from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Level, Remark
+from openai_gateway_mcp.protocol.rounds import Seal
 from openai_gateway_mcp.reload import Reloading
 from openai_gateway_mcp.transports import stdio
 from openai_gateway_mcp.transports.descriptors import Kind, Wire
@@ -76,6 +79,7 @@ async def _converse(
         describe(settings.features),
         max_message_bytes=settings.max_message_bytes,
         max_in_flight=settings.max_in_flight,
+        seal=Seal(os.urandom(32), now=time.time),
     )
     async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
         reloading = Reloading(settings, reread, door, redactor=redactor)

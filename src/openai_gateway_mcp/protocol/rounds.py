@@ -81,7 +81,11 @@ def _text(content: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
+    """What `_text` wrote; ValueError for every other way to write it."""
+    content = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
+    if _text(content) != text:
+        raise ValueError("another way to write it")
+    return content
 
 
 def input_responses(params: Params) -> Mapping[str, Mapping[str, Any]]:

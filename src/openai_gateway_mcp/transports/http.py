@@ -7,8 +7,10 @@ No state is kept between two requests but who is in flight, so that a legacy cli
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -90,7 +92,9 @@ class Endpoint:
         documents: Mapping[str, bytes] | None = None,
         seal: Seal | None = None,
     ) -> None:
-        """`documents`: path → a JSON document that anybody may read, such as RFC 9728's. `seal`: see Connection."""
+        """`documents`: path → a JSON document that anybody may read, such as RFC 9728's. `seal`: see
+        Connection; without one it is made for this process alone.
+        """
         self._application = application
         self._verify = verify
         self._admission = admission
@@ -100,7 +104,7 @@ class Endpoint:
         self._path = path
         self._keep_alive = keep_alive
         self._documents = documents or {}
-        self._seal = seal
+        self._seal = seal or Seal(os.urandom(32), now=time.time)
         self._in_flight: dict[Key, Post] = {}
         self._listening: dict[Post, Caller] = {}
         self._draining = False
