@@ -266,8 +266,15 @@ def test_false_is_false() -> None:
 
 @pytest.mark.parametrize(
     ("code", "modern_status", "legacy_status"),
-    [(-32601, 404, 200), (-32020, 400, 200), (-32021, 400, 200), (-32022, 400, 200), (-32602, 200, 200), (1008, 503, 503)],
-)  # fmt: skip
+    [
+        (-32601, 404, 200),
+        (-32020, 400, 200),
+        (-32021, 400, 200),
+        (-32022, 400, 200),
+        (-32602, 200, 200),
+        (1008, 503, 503),
+    ],
+)
 def test_the_status_of_an_error(code: int, modern_status: int, legacy_status: int) -> None:
     assert status_of(code, Era.MODERN) == modern_status
     assert status_of(code, Era.LEGACY) == legacy_status
