@@ -87,6 +87,7 @@ async def _serve(
             remark=log_remark,
             max_message_bytes=settings.max_message_bytes,
             max_in_flight=settings.max_in_flight,
+            grace=http.grace,
         )
         server = HttpServer(endpoint.handle, refuse=refuse, tls=tls)
         drain = trio.Event()

@@ -38,6 +38,7 @@ class Exchange:
         self._http = http
         self._stalls = conversation.bounds.body_seconds
         self._closes = False
+        self._is_taken = False
 
     def close_after(self) -> None:
         """Keep the connection for no other request."""
@@ -117,6 +118,20 @@ class Exchange:
         """The end of an answer that `begin` began. One that is never finished is cut, and the client sees that."""
         await self._conversation.write(self._sent(h11.EndOfMessage()))
 
+    async def take_over(self) -> Tunnel:
+        """The connection itself, for what another protocol says on it from here on; nothing is answered any more.
+
+        Raises PeerError (400) for a request with a body, whose end nobody could tell from what follows.
+        """
+        event = self._next_event()
+        if not isinstance(event, h11.EndOfMessage):
+            self.close_after()
+            raise PeerError(400, "A request to change the protocol has no body.")
+        self.begun = self._is_taken = True
+        self._conversation.incoming.on_gone = None  # whoever took it sees its end, and may have something to put away
+        await trio.lowlevel.checkpoint()
+        return Tunnel(self._conversation, self._http.trailing_data[0])
+
     def _fields(self, headers: Fields, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
         fields = [*headers, ("date", _date(int(time.time())))]
         if framing is not None:
@@ -136,7 +151,33 @@ class Exchange:
         return self._http.send(event) or b""
 
     def is_finished(self) -> bool:
-        return self._http.our_state in {h11.DONE, h11.MUST_CLOSE}
+        return self._is_taken or self._http.our_state in {h11.DONE, h11.MUST_CLOSE}
+
+
+class Tunnel:
+    """A connection that was taken over: bytes both ways, under the clocks of the listener for who reads too slowly."""
+
+    def __init__(self, conversation: Conversation, came: bytes) -> None:
+        self._conversation = conversation
+        self._came = came
+
+    @property
+    def gone(self) -> trio.Event:
+        """Set when the client has closed its side, whatever is still unread."""
+        return self._conversation.incoming.gone
+
+    async def receive(self) -> bytes:
+        """What has come, b"" at the end."""
+        came, self._came = self._came, b""
+        if came:
+            await trio.lowlevel.checkpoint()
+            return came
+        await self._conversation.incoming.wait()
+        return self._conversation.incoming.take()
+
+    async def send(self, data: bytes) -> None:
+        """All of it, by one task at a time. It waits for a slow reader, and is cancelled where there is none left."""
+        await self._conversation.write(data)
 
 
 Handler = Callable[[Exchange], Awaitable[None]]

@@ -12,10 +12,10 @@ import trio
 
 from openai_gateway.net.bounds import Bounds
 from openai_gateway.net.deaf import turn_deaf
-from openai_gateway.net.exchange import Conversation, Exchange, Handler, Headers, PeerError, Refuse, Request
+from openai_gateway.net.exchange import Conversation, Exchange, Handler, Headers, PeerError, Refuse, Request, Tunnel
 from openai_gateway.net.words import innermost
 
-__all__ = ["Bounds", "Exchange", "Handler", "Headers", "HttpServer", "PeerError", "Refuse", "Request"]
+__all__ = ["Bounds", "Exchange", "Handler", "Headers", "HttpServer", "PeerError", "Refuse", "Request", "Tunnel"]
 
 _LOG: Final = logging.getLogger(__name__)
 

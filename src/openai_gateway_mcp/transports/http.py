@@ -75,7 +75,8 @@ class Application(Protocol):
 class Endpoint:
     """The handler of a listener that serves MCP at `path`, and its health beside it.
 
-    `max_in_flight`: calls that run at once, of all callers together; more wait, in order. `keep_alive`: seconds.
+    `max_in_flight`: calls that run at once, of all callers together; more wait, in order. `keep_alive`, `grace`:
+    seconds of silence in a stream until a sign of life, and for the calls of a WebSocket once the server drains.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Endpoint:
         max_in_flight: int = 256,
         path: str = PATH,
         keep_alive: float = KEEP_ALIVE,
+        grace: float = 30.0,
         documents: Mapping[str, bytes] | None = None,
         seal: Seal | None = None,
     ) -> None:
@@ -107,7 +109,9 @@ class Endpoint:
         self._seal = seal or Seal(os.urandom(32), now=time.time)
         self._in_flight: dict[Key, Post] = {}
         self._listening: dict[Post, Caller] = {}
-        self._draining = False
+        self._draining = trio.Event()
+        self._max_in_flight = max_in_flight
+        self._grace = grace
 
     async def handle(self, exchange: Exchange) -> None:
         """One request of HTTP, answered."""
@@ -124,7 +128,7 @@ class Endpoint:
 
     def drain(self) -> None:
         """Take no new message, and end the listens, each with its result."""
-        self._draining = True
+        self._draining.set()
         for run in self._listening:
             run.end()
 
@@ -150,19 +154,22 @@ class Endpoint:
             await answer_error(exchange, 404, f"There is nothing here; MCP is at {self._path}.")
 
     async def _answer_health(self, exchange: Exchange) -> None:
-        status = "draining" if self._draining else "ok"
-        await answer_document(exchange, 503 if self._draining else 200, b'{"status":"%b"}' % status.encode())
+        is_draining = self._draining.is_set()
+        status = "draining" if is_draining else "ok"
+        await answer_document(exchange, 503 if is_draining else 200, b'{"status":"%b"}' % status.encode())
 
     async def _answer_mcp(self, exchange: Exchange) -> None:
         caller = await self._verify(exchange.request)
-        if exchange.request.method != "POST":
+        if self._draining.is_set():
+            await answer_error(exchange, 503, "The server is stopping.", [("retry-after", "1")], code=OVERLOADED)
+        elif _wants_websocket(exchange.request):
+            await self._converse(exchange, caller)
+        elif exchange.request.method != "POST":
             words = (
                 "Streams that a client opens by itself (GET), and sessions that it ends (DELETE), are not served: "
                 f"each message is a POST. {_OLD_TRANSPORT}."
             )
             await answer_error(exchange, 405, words, [("allow", "POST")])
-        elif self._draining:
-            await answer_error(exchange, 503, "The server is stopping.", [("retry-after", "1")], code=OVERLOADED)
         else:
             await self._answer_post(exchange, caller)
 
@@ -200,6 +207,29 @@ class Endpoint:
         run = self._in_flight.get((caller.identity, session, id_))
         if run is not None:
             run.receive(message, 0)
+
+    async def _converse(self, exchange: Exchange, caller: Caller) -> None:
+        try:
+            from openai_gateway_mcp.transports.websocket import serve_websocket  # noqa: PLC0415 - an extra
+        except ImportError:
+            words = "WebSockets need the extra: pip install 'openai-gateway-mcp[websocket]'."
+            await answer_error(exchange, 501, words)
+            return
+        connection = Connection(
+            self._application.server_for(caller),
+            max_message_bytes=self._max_message_bytes,
+            max_in_flight=self._max_in_flight,
+            seal=self._seal,
+            principal=caller.identity,
+        )
+        await serve_websocket(
+            exchange,
+            connection,
+            self._in_turn(self._application.handler_for(caller)),
+            remark=self._remark,
+            drain=self._draining,
+            grace=self._grace,
+        )
 
     # --- one message in work ----------------------------------------------------------------------------------------
 
@@ -279,6 +309,11 @@ class Endpoint:
                 await run.news.wait()
             if silence.cancelled_caught:
                 await reply.beat()
+
+
+def _wants_websocket(request: Request) -> bool:
+    upgrades = {part.strip().lower() for field in request.headers.all("upgrade") for part in field.split(",")}
+    return request.method == "GET" and "websocket" in upgrades
 
 
 def _check_content_type(request: Request) -> None:
