@@ -1,4 +1,4 @@
-"""What the specification demands of a server over stdio, a row each, with the tests that prove it.
+"""What the specification demands of a server, a row each, with the tests that prove it.
 
 MODERN holds revision 2026-07-28; LEGACY, in `requirements_legacy`, what the older ones demand beside or instead of it.
 `test_requirements` keeps rows and tests true to each other, both ways. A table reads:
@@ -150,10 +150,11 @@ base/missing-meta (meta)
     = protocol/test_eras.py::test_the_modern_methods_without_modern_meta_lack_their_params
 base/missing-meta-http (meta)
     Over HTTP such a request, and one that lacks a capability, has the status 400.
-    ~ HTTP comes with its own transport
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+    = transports/test_http.py::test_a_question_that_the_client_cannot_be_asked_is_400
 base/capabilities (meta)
     What needs a capability that the client did not declare is refused with -32021, which names it.
-    ~ nothing here needs a capability of the client
+    = protocol/test_rounds.py::test_nobody_is_asked_for_what_they_cannot_give
 base/subscription-id (meta)
     What is sent on a subscription carries the subscription's id.
     = protocol/test_listens.py::test_a_listen_is_acknowledged_first_under_its_own_id
@@ -197,21 +198,24 @@ mrtr/the-only-way-to-ask ()
 mrtr/only-three-methods (supported-requests)
     Only prompts/get, resources/read and tools/call may be answered with input_required.
     = protocol/test_dressing.py::test_every_modern_result_is_complete_and_no_legacy_one_says_so
+    = protocol/test_rounds.py::test_a_handler_must_ask_for_something_where_questions_are_allowed
 mrtr/unique-keys (server-requirements-basic-workflow)
     The keys of inputRequests are unique, and their values are requests that a server may make.
-    ~ no result is input_required
+    = protocol/test_rounds.py::test_a_question_and_its_answer
 mrtr/request-state (server-requirements-basic-workflow)
     A requestState that comes back is the client's to forge: it is authenticated, or refused.
-    ~ none is given out, and none is read
+    = protocol/test_rounds.py::test_a_changed_state_is_refused
+    = protocol/test_rounds.py::test_a_state_is_good_for_one_caller_s_one_request
+    = protocol/test_rounds.py::test_a_state_expires
 mrtr/single-use (server-requirements-basic-workflow)
     A requestState that holds once is enforced by the server to hold once.
-    ~ none is given out
+    ~ nothing of ours may be asked for only once
 mrtr/not-empty (server-requirements-basic-workflow)
     An input_required result has inputRequests or requestState.
-    ~ no result is input_required
+    = protocol/test_rounds.py::test_a_handler_must_ask_for_something_where_questions_are_allowed
 mrtr/declared (server-requirements-basic-workflow)
     Nothing is asked that the client did not declare to support, and no answer to it is counted on.
-    ~ nothing is asked
+    = protocol/test_rounds.py::test_nobody_is_asked_for_what_they_cannot_give
 
 page 2026-07-28/basic/patterns/cancellation
 
@@ -230,7 +234,7 @@ cancellation/races (timing-considerations)
     = protocol/test_cancellation.py::test_a_cancellation_that_comes_after_the_answer_is_ignored
 cancellation/http (transport-specific-cancellation)
     Over HTTP a client that goes away has cancelled its request.
-    ~ HTTP comes with its own transport
+    = transports/test_http.py::test_who_leaves_cancels
 
 page 2026-07-28/basic/patterns/progress
 
@@ -333,7 +337,8 @@ tools/input-validated (security-considerations)
     = features/test_chat.py::test_a_wrong_argument_is_named_with_what_came_and_what_is_accepted
 tools/access-control (security-considerations)
     Who may call a tool is controlled.
-    ~ on stdio the client owns the process, and with it everything the server may do; HTTP brings tokens
+    = features/test_guests.py::test_a_caller_sees_the_tools_that_are_its_own
+    = transports/test_http.py::test_a_tool_that_is_out_of_reach_says_what_it_takes
 tools/rate-limited (security-considerations)
     Calls of tools are limited.
     = protocol/test_parking.py::test_the_usual_limit_is_256_calls_at_once
@@ -444,4 +449,66 @@ logging/not-declared (capabilities)
 logging/not-without-level (per-request-log-level)
     No log message is sent for a request that did not ask for any, nor on a subscription.
     = protocol/test_transcript.py::test_log_messages_are_never_sent_on_the_wire
+
+page 2026-07-28/basic/transports/streamable-http
+
+http/origin (security-amp-endpoint)
+    An Origin that is present and invalid is refused with 403.
+    = transports/test_http.py::test_a_request_that_is_wrong
+    = transports/test_http.py::test_origins_and_hosts_that_are_allowed
+http/loopback (security-amp-endpoint)
+    A server that runs locally binds to localhost alone, and others ask who calls.
+    = cli/test_http.py::test_it_serves_until_it_is_asked_to_stop
+    = cli/test_http.py::test_nobody_serves_the_network_by_accident
+http/notification-202 (sending-messages)
+    A notification that is accepted is answered with 202 and no body.
+    = transports/test_http.py::test_what_is_not_to_be_answered_is_accepted
+http/one-message (sending-messages)
+    A body is one request or one notification.
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+http/json-or-events (sending-messages)
+    A request is answered with one JSON object or with a stream of events.
+    = transports/test_http.py::test_what_is_said_at_once_is_json
+    = transports/test_http.py::test_progress_comes_before_the_answer
+http/no-requests-on-streams (receiving-messages)
+    No request of the server's stands on a stream.
+    = protocol/test_transcript.py::test_every_message_out_is_a_response_or_a_notification_and_never_a_request
+http/response-ends-the-stream (receiving-messages)
+    The response ends the stream.
+    = transports/test_http.py::test_progress_comes_before_the_answer
+http/accel (receiving-messages)
+    A stream says X-Accel-Buffering: no.
+    = transports/test_http.py::test_a_client_that_takes_events_alone_gets_them
+http/disconnect (cancellation)
+    A client that closes the stream has cancelled its request, and no more is sent for it.
+    = transports/test_http.py::test_who_leaves_cancels
+http/version-header (protocol-version-header)
+    A version in the header that is not the one of _meta is refused with 400 and -32020.
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+http/unsupported-version (protocol-version-header)
+    A version that is not served is refused with 400 and -32022, with those that are.
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+    = protocol/test_over_http.py::test_the_versions_that_there_are_come_with_the_refusal
+http/unknown-method (protocol-version-header)
+    A method that is not served is refused with 404 and -32601.
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+    = protocol/test_over_http.py::test_the_status_of_an_error
+http/standard-headers (standard-request-headers)
+    Mcp-Method, and Mcp-Name where it is due, are there and say what the body says.
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+http/encoding (value-encoding)
+    A value between the Base64 marks is decoded before it is compared.
+    = protocol/test_over_http.py::test_a_name_may_be_encoded
+    = protocol/test_over_http.py::test_what_is_encoded_reads_back
+http/custom-headers (server-behavior-for-custom-headers)
+    Mcp-Param headers that a tool asks for say what the arguments say, numbers compared as numbers.
+    = protocol/test_over_http.py::test_numbers_are_compared_as_numbers
+    = protocol/test_over_http.py::test_a_header_that_is_not_what_the_argument_says
+    = protocol/test_over_http.py::test_a_header_of_an_argument_that_is_not_there
+http/header-names (case-sensitivity)
+    Names of headers are compared without regard to case.
+    = transports/test_http.py::test_a_modern_call
+http/get-delete (earlier-streamable-http-revisions)
+    GET and DELETE are answered with 405.
+    = transports/test_http.py::test_only_posts_are_served
 """)

@@ -1,4 +1,4 @@
-"""What the revisions before 2026-07-28 demand of a server over stdio; `requirements` explains the table."""
+"""What the revisions before 2026-07-28 demand of a server; `requirements` explains the table."""
 
 from __future__ import annotations
 
@@ -76,9 +76,23 @@ legacy/one-line-a-message (stdio)
 legacy/one-message (stdio)
     A line is a single message: there are no batches, except in 2025-03-26.
     = protocol/test_batches.py::test_other_revisions_refuse_an_array
-legacy/http (streamable-http)
-    Endpoint, Origin, statuses, streams and sessions of HTTP.
-    ~ HTTP comes with its own transport
+legacy/http-origin (security-warning)
+    An Origin that is invalid is refused with 403.
+    = transports/test_http.py::test_a_request_that_is_wrong
+legacy/http-post (sending-messages-to-the-server)
+    A request is answered with JSON or a stream, anything else with 202.
+    = transports/test_http.py::test_what_is_said_at_once_is_json
+    = transports/test_http.py::test_what_is_not_to_be_answered_is_accepted
+legacy/http-get (listening-for-messages-from-the-server)
+    A server that offers no stream of its own answers GET with 405.
+    = transports/test_http.py::test_only_posts_are_served
+legacy/http-session (session-management)
+    A session's id is random and of visible ASCII; none is demanded here.
+    = transports/test_http.py::test_an_opening_is_given_a_session_that_no_request_needs
+legacy/http-version (protocol-version-header)
+    Without the header 2025-03-26 is assumed, and an invalid one is refused with 400.
+    = protocol/test_over_http.py::test_what_says_nothing_of_a_version_is_of_the_revision_before_the_header
+    = protocol/test_over_http.py::test_what_does_not_agree_is_refused
 
 page 2025-11-25/basic/utilities/cancellation
 

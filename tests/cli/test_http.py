@@ -88,6 +88,7 @@ def refusal(*argv: str, **environ: str) -> str:
     return done.stderr
 
 
+@pytest.mark.requirement("http/loopback")
 def test_it_serves_until_it_is_asked_to_stop() -> None:
     with serving() as started:
         assert httpx.post(started.url, json=LIST).json()["result"]["models"][0]["id"] == "echo"
@@ -200,6 +201,7 @@ def test_a_signal_reloads_it(tmp_path: Path) -> None:
 # --- what it refuses ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("http/loopback")
 def test_nobody_serves_the_network_by_accident() -> None:
     words = refusal("--host", EVERYWHERE)
     assert "MCP_TOKEN" in words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from trio.testing import MockClock
 
 from openai_gateway_mcp.features.guests import Guests
@@ -25,6 +26,7 @@ async def ask(guests: Guests, caller: Caller, tool: str = "chat", **arguments: J
     return result
 
 
+@pytest.mark.requirement("tools/access-control")
 async def test_a_caller_sees_the_tools_that_are_its_own() -> None:
     async with door_to(Upstream()) as door:
         guests = Guests(Settings(gateway=door.settings, tools=NAMES), door, is_private=True)

@@ -12,6 +12,7 @@ from openai_gateway.config.service import SERVE_KEYS
 from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.service.routes import ROUTES
 from openai_gateway_mcp.config import SETTINGS
+from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from openai_gateway_mcp.said import Setting
 
 README = Path(__file__).parents[2] / "README.md"
@@ -34,7 +35,7 @@ def test_the_table_of_settings_is_the_one_the_program_reads() -> None:
 
 def test_the_two_commands_name_what_is_there() -> None:
     text = README.read_text(encoding="utf-8")
-    for script in ("run", "test", "check", "fix", "fuzz", "bench"):
+    for script in ("run", "test", "check", "fix", "fuzz", "bench", "conformance"):
         assert f"scripts/{script}" in text
         assert (README.parent / "scripts" / script).stat().st_mode & 0o111
 
@@ -62,3 +63,9 @@ def test_the_service_page_names_every_route() -> None:
     text = (README.parent / "docs" / "service.md").read_text(encoding="utf-8")
     for route in ROUTES:
         assert f"{route.template.replace('...', '')}`" in text, route.template
+
+
+def test_the_page_of_http_has_the_table_that_the_program_reads() -> None:
+    table = "\n".join([HEAD, *(row(setting) for setting in HTTP_SETTINGS)])
+    text = (README.parent / "docs" / "http.md").read_text(encoding="utf-8")
+    assert table in text, f"docs/http.md should have this table:\n{table}"

@@ -65,6 +65,7 @@ def call(tool: str, **arguments: Json) -> Json:
 # --- the eras -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("legacy/http-version")
 def test_what_says_nothing_of_a_version_is_of_the_revision_before_the_header() -> None:
     posted = post(request(1, "tools/list"))
     assert isinstance(posted.message, Request)
@@ -103,6 +104,13 @@ LISTED = modern(1, "tools/list")
 BARE = request(1, "tools/list")
 
 
+@pytest.mark.requirement("http/one-message")
+@pytest.mark.requirement("http/version-header")
+@pytest.mark.requirement("http/unsupported-version")
+@pytest.mark.requirement("http/unknown-method")
+@pytest.mark.requirement("http/standard-headers")
+@pytest.mark.requirement("legacy/http-version")
+@pytest.mark.requirement("base/missing-meta-http")
 @pytest.mark.parametrize(
     ("body", "fields", "status", "code", "id_"),
     [
@@ -153,6 +161,7 @@ def test_what_does_not_agree_is_refused(
     assert refused(body, **fields)[:3] == (status, code, id_)
 
 
+@pytest.mark.requirement("http/unsupported-version")
 def test_the_versions_that_there_are_come_with_the_refusal() -> None:
     with pytest.raises(Refused) as caught:
         post(BARE, Mcp_Protocol_Version="2031-01-01")
@@ -166,11 +175,13 @@ def test_a_name_that_is_no_string_is_judged_where_params_are_read() -> None:
 # --- names and arguments in headers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("http/encoding")
 @pytest.mark.parametrize("name", ["mirrors", "=?base64?bWlycm9ycw==?="])
 def test_a_name_may_be_encoded(name: str) -> None:
     assert post(call("mirrors"), **head("tools/call", name)).era is Era.MODERN
 
 
+@pytest.mark.requirement("http/encoding")
 @given(st.text())
 def test_what_is_encoded_reads_back(value: str) -> None:
     field = encoded(value)
@@ -207,6 +218,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.requirement("http/custom-headers")
 @pytest.mark.parametrize("count", ["42", "42.0", "4.2e1", "4200e-2"])
 def test_numbers_are_compared_as_numbers(count: str) -> None:
     fields = {**head("tools/call", "mirrors"), **FIELDS, "Mcp_Param_Count": count}
@@ -219,6 +231,7 @@ def test_arguments_that_are_not_given_have_no_header() -> None:
     assert post(modern(1, "tools/call", name="mirrors", arguments=[]), **fields).era is Era.MODERN
 
 
+@pytest.mark.requirement("http/custom-headers")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -241,6 +254,7 @@ def test_a_header_that_is_not_what_the_argument_says(name: str, value: str | tup
     assert refused(call("mirrors", **ARGUMENTS), **fields)[:3] == (400, -32020, 1)
 
 
+@pytest.mark.requirement("http/custom-headers")
 def test_a_header_of_an_argument_that_is_not_there() -> None:
     fields = {**head("tools/call", "mirrors"), "Mcp_Param_Region": "us"}
     assert refused(call("mirrors"), **fields)[:3] == (400, -32020, 1)
@@ -264,6 +278,7 @@ def test_false_is_false() -> None:
 # --- statuses -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("http/unknown-method")
 @pytest.mark.parametrize(
     ("code", "modern_status", "legacy_status"),
     [

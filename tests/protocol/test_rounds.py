@@ -75,6 +75,7 @@ def answered(message: Json, result: Result, **how: Any) -> Json:
     return said(connection)
 
 
+@pytest.mark.requirement("mrtr/unique-keys")
 def test_a_question_and_its_answer() -> None:
     message = call({"elicitation": {}})
     result = answered(message, InputRequired(requests={"who": FORM}, state="s"), sealed=seal())["result"]
@@ -94,6 +95,8 @@ def test_a_question_may_have_no_state_or_nothing_else() -> None:
     assert "inputRequests" not in answered(call({}), InputRequired(state="s"), sealed=seal())["result"]
 
 
+@pytest.mark.requirement("base/capabilities")
+@pytest.mark.requirement("mrtr/declared")
 @pytest.mark.parametrize(
     ("capabilities", "question", "missing"),
     [
@@ -122,6 +125,8 @@ def test_in_the_legacy_era_nobody_can_be_asked() -> None:
     assert answered(message, InputRequired(requests={"q": FORM}))["error"]["code"] == -32021
 
 
+@pytest.mark.requirement("mrtr/only-three-methods")
+@pytest.mark.requirement("mrtr/not-empty")
 def test_a_handler_must_ask_for_something_where_questions_are_allowed() -> None:
     connection, work = asked(call({}))
     assert work is not None
@@ -169,6 +174,7 @@ def test_a_state_comes_back_as_it_went(state: str) -> None:
     assert seal().open(sealed, "me", "tools/call", {**PARAMS, "inputResponses": {}, "_meta": {}}) == state
 
 
+@pytest.mark.requirement("mrtr/request-state")
 @pytest.mark.parametrize(
     "change",
     [
@@ -191,6 +197,7 @@ def test_a_state_of_another_key_is_nobody_s() -> None:
         seal().open(sealed, "me", "tools/call", PARAMS)
 
 
+@pytest.mark.requirement("mrtr/request-state")
 @given(st.data())
 def test_a_changed_state_is_refused(data: st.DataObject) -> None:
     sealed = seal().close("state", "me", "tools/call", PARAMS)
@@ -207,6 +214,7 @@ def test_what_is_no_state_is_refused(sealed: str) -> None:
         seal().open(sealed, "me", "tools/call", PARAMS)
 
 
+@pytest.mark.requirement("mrtr/request-state")
 def test_a_state_expires() -> None:
     clock = Clock()
     sealed = seal(clock).close("s", "me", "tools/call", PARAMS)

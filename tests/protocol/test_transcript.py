@@ -56,6 +56,7 @@ def entries(lines: list[Json]) -> list[Json]:
     return [entry for line in lines for entry in (line if isinstance(line, list) else [line])]
 
 
+@pytest.mark.requirement("http/no-requests-on-streams")
 @pytest.mark.requirement("base/response-shape")
 @pytest.mark.requirement("base/notification-no-id")
 @pytest.mark.requirement("patterns/no-server-requests")

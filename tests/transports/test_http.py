@@ -56,12 +56,15 @@ async def test_the_one_line_of_curl_is_answered_with_json() -> None:
     assert answered.json["result"]["tools"][0]["name"] == "do"
 
 
+@pytest.mark.requirement("http/json-or-events")
+@pytest.mark.requirement("legacy/http-post")
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json", "application/*", BOTH, "Application/JSON;q=0.5"])
 async def test_what_is_said_at_once_is_json(accept: str) -> None:
     answered = await house().post(call(), Accept=accept)
     assert answered.json["result"]["content"][0]["text"] == "done"
 
 
+@pytest.mark.requirement("http/accel")
 async def test_a_client_that_takes_events_alone_gets_them() -> None:
     answered = await house().post(call(), Accept="text/event-stream")
     assert [message["id"] for message in events(answered)] == [1]
@@ -73,6 +76,7 @@ async def test_a_body_may_have_line_ends() -> None:
     assert answered.json["id"] == 1
 
 
+@pytest.mark.requirement("http/header-names")
 async def test_a_modern_call() -> None:
     answered = await house().call()
     assert answered.status == 200
@@ -87,6 +91,8 @@ async def test_an_answer_closes_nothing() -> None:
             assert b'"id":%d' % id_ in await stream.receive_some()
 
 
+@pytest.mark.requirement("http/notification-202")
+@pytest.mark.requirement("legacy/http-post")
 @pytest.mark.parametrize(
     "message",
     [
@@ -117,6 +123,7 @@ async def test_an_unknown_method_of_the_legacy_era_is_200() -> None:
     assert (answered.status, answered.json["error"]["code"]) == (200, -32601)
 
 
+@pytest.mark.requirement("legacy/http-session")
 async def test_an_opening_is_given_a_session_that_no_request_needs() -> None:
     one = house()
     first, second = [await one.post(initialize(1)) for _ in range(2)]
@@ -129,6 +136,8 @@ async def test_an_opening_is_given_a_session_that_no_request_needs() -> None:
 # --- progress -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("http/json-or-events")
+@pytest.mark.requirement("http/response-ends-the-stream")
 async def test_progress_comes_before_the_answer(autojump_clock: MockClock) -> None:
     said = events(await house(reports).call(token="t"))
     assert [message.get("method") for message in said] == ["notifications/progress"] * 2 + [None]
@@ -191,6 +200,7 @@ async def test_the_status_says_what_an_error_s_code_says(code: int, status: int)
     assert (await house(fails).post(call())).status == 200
 
 
+@pytest.mark.requirement("base/missing-meta-http")
 async def test_a_question_that_the_client_cannot_be_asked_is_400() -> None:
     async def asks(_asked: ToolCalled, _reporter: Reporter) -> Result:
         return InputRequired(requests={"r": InputRequest(method="roots/list")}, state="s")
@@ -212,6 +222,8 @@ async def test_a_crash_is_an_internal_error_and_a_remark() -> None:
 TOO_LONG = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"%b"}}' % (b"a" * 2_000)
 
 
+@pytest.mark.requirement("http/origin")
+@pytest.mark.requirement("legacy/http-origin")
 @pytest.mark.parametrize(
     ("body", "fields", "status", "code"),
     [
@@ -252,6 +264,7 @@ async def test_this_machine_and_its_own_pages_are_let_in(fields: dict[str, str])
     assert (await house().post(call(), **fields)).status == 200
 
 
+@pytest.mark.requirement("http/origin")
 async def test_origins_and_hosts_that_are_allowed() -> None:
     admission = Admission.of(bound="192.0.2.1", hosts=["mcp.example"], origins=["https://app.example"])
     one = house(admission=admission)
@@ -266,6 +279,8 @@ async def test_where_any_host_will_do_no_page_is_our_own() -> None:
     assert (await one.post(call(), Host="evil.example", Origin="http://evil.example")).status == 403
 
 
+@pytest.mark.requirement("http/get-delete")
+@pytest.mark.requirement("legacy/http-get")
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])
 async def test_only_posts_are_served(method: str) -> None:
     answered = await house().post(b"", method=method, Accept="text/event-stream")
@@ -311,6 +326,7 @@ async def test_who_says_nothing_is_turned_away_before_the_body() -> None:
     assert b"www-authenticate: Bearer\r\n" in said
 
 
+@pytest.mark.requirement("tools/access-control")
 async def test_a_tool_that_is_out_of_reach_says_what_it_takes() -> None:
     one = house(verify=by_name, lacks="tools:do")
     answered = await one.post(call(), X_Name="a")
@@ -337,6 +353,8 @@ async def begun(one: House, message: Json, nursery: trio.Nursery, **fields: str)
     return answers
 
 
+@pytest.mark.requirement("http/disconnect")
+@pytest.mark.requirement("cancellation/http")
 async def test_who_leaves_cancels() -> None:
     one = house(forever)
     message, fields = modern_call(7)
