@@ -73,6 +73,7 @@ ToolAnswer = Callable[[ToolCalled, Reporter], Awaitable[Result]]
 
 def fixed(*blocks: Block, is_error: bool = False) -> ToolAnswer:
     async def answer(_asked: ToolCalled, _reporter: Reporter) -> Result:
+        await trio.lowlevel.checkpoint()
         return ToolResult(content=blocks, is_error=is_error)
 
     return answer
@@ -86,6 +87,7 @@ async def with_progress(_asked: ToolCalled, reporter: Reporter) -> Result:
 
 
 async def needs_sampling(asked: ToolCalled, _reporter: Reporter) -> Result:
+    await trio.lowlevel.checkpoint()
     if "sampling" not in asked.call.capabilities:
         raise Fault(MISSING_CAPABILITY, "The client cannot be asked for a completion", _needs("sampling"))
     return says("The client could be asked for a completion.")
@@ -147,6 +149,7 @@ ROUNDS: Final = (form("What is your name?", "name"), form("Which colour do you l
 
 async def in_rounds(asked: ToolCalled, _reporter: Reporter) -> Result:
     """One question a round; the state holds what was answered so far."""
+    await trio.lowlevel.checkpoint()
     answers = [] if asked.call.state is None else json.loads(asked.call.state)
     field = ("name", "color")[min(len(answers), 1)]
     response = asked.call.input_responses.get(f"step{len(answers) + 1}")
@@ -160,6 +163,7 @@ async def in_rounds(asked: ToolCalled, _reporter: Reporter) -> Result:
 
 async def what_it_can(asked: ToolCalled, _reporter: Reporter) -> Result:
     """Asks for no more than the client says it can be asked for."""
+    await trio.lowlevel.checkpoint()
     could = {"elicitation": ("elicit_input", form("A value", "value")), "sampling": ("sample_input", completion("Hi"))}
     requests = dict(request for name, request in could.items() if name in asked.call.capabilities)
     if asked.call.input_responses or not requests:

@@ -30,6 +30,7 @@ SERVER = Server(name="s", title="S", version="0", instructions="", tools=(TOOL,)
 
 
 async def done(_asked: ToolCalled, _reporter: Reporter) -> Result:
+    await trio.lowlevel.checkpoint()
     return ToolResult(content=(Text("done"),))
 
 

@@ -193,6 +193,7 @@ async def test_silence_is_broken_by_a_sign_of_life(autojump_clock: MockClock) ->
 @pytest.mark.parametrize(("code", "status"), [(-32601, 404), (-32021, 400), (-32602, 200), (4711, 200)])
 async def test_the_status_says_what_an_error_s_code_says(code: int, status: int) -> None:
     async def fails(_asked: ToolCalled, _reporter: Reporter) -> Result:
+        await trio.lowlevel.checkpoint()
         raise Fault(code, "no")
 
     answered = await house(fails).call()
@@ -203,6 +204,7 @@ async def test_the_status_says_what_an_error_s_code_says(code: int, status: int)
 @pytest.mark.requirement("base/missing-meta-http")
 async def test_a_question_that_the_client_cannot_be_asked_is_400() -> None:
     async def asks(_asked: ToolCalled, _reporter: Reporter) -> Result:
+        await trio.lowlevel.checkpoint()
         return InputRequired(requests={"r": InputRequest(method="roots/list")}, state="s")
 
     answered = await house(asks).call()
@@ -211,6 +213,7 @@ async def test_a_question_that_the_client_cannot_be_asked_is_400() -> None:
 
 async def test_a_crash_is_an_internal_error_and_a_remark() -> None:
     async def crashes(_asked: ToolCalled, _reporter: Reporter) -> Result:
+        await trio.lowlevel.checkpoint()
         raise ZeroDivisionError("sk-canary")
 
     one = house(crashes)
@@ -309,6 +312,7 @@ async def test_health_and_documents_are_for_reading() -> None:
 
 
 async def by_name(asked: Request) -> Caller:
+    await trio.lowlevel.checkpoint()
     name = asked.headers.get("x-name")
     if name is None:
         raise Unauthorized(401, "Bearer", "Who are you?")

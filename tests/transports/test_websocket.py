@@ -153,6 +153,7 @@ async def test_a_message_that_is_too_long_is_answered_and_the_next_is_read() -> 
 
 async def test_a_large_answer_and_a_slow_reader(autojump_clock: MockClock) -> None:
     async def large(_asked: ToolCalled, _reporter: Reporter) -> Result:
+        await trio.lowlevel.checkpoint()
         return ToolResult(content=(Text("x" * 3_000_000),))
 
     async with opened(house(large)) as socket:

@@ -38,7 +38,7 @@ class OneToken:
     def __init__(self, token: Secret) -> None:
         self._token = token
 
-    async def caller_of(self, shown: str) -> Caller | None:  # noqa: ASYNC910 - it has nothing to wait for
+    async def caller_of(self, shown: str) -> Caller | None:  # noqa: ASYNC910, ASYNC124 - it has nothing to wait for
         is_it = Secret(shown, name="the token") == self._token  # in constant time
         return Caller(identity="token") if is_it else None
 
@@ -119,7 +119,7 @@ class Bearers:
         raise invalid_token("The token is none of this server's.")
 
 
-async def _bearer_of(request: Request) -> Caller:  # noqa: ASYNC910 - it has nothing to wait for
+async def _bearer_of(request: Request) -> Caller:  # noqa: ASYNC910, ASYNC124 - it has nothing to wait for
     """Of a certificate: TLS has let it in, so its subject is who its authority says."""
     subject = [] if request.certificate is None else request.certificate.get("subject", ())
     names = [f"{name}={value}" for part in subject for name, value in part]
