@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import attrs
 
 from openai_gateway.config.environment import read_secret
@@ -45,6 +47,38 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="The file of tokens, one a caller, that `tokens create` writes.",
+    ),
+    Setting(
+        name="oauth_issuer",
+        variable="MCP_OAUTH_ISSUER",
+        flag="--oauth-issuer",
+        sort=Sort.TEXT,
+        default="",
+        help="The authorization server whose access tokens (JWT) are taken; it needs --oauth-resource.",
+    ),
+    Setting(
+        name="oauth_resource",
+        variable="MCP_OAUTH_RESOURCE",
+        flag="--oauth-resource",
+        sort=Sort.TEXT,
+        default="",
+        help="The URL that clients know this server by, such as https://mcp.example/mcp: the audience of its tokens.",
+    ),
+    Setting(
+        name="oauth_jwks_url",
+        variable="MCP_OAUTH_JWKS_URL",
+        flag="--oauth-jwks-url",
+        sort=Sort.TEXT,
+        default="",
+        help="Where the issuer's keys are; else its own metadata says it.",
+    ),
+    Setting(
+        name="oauth_algorithms",
+        variable="MCP_OAUTH_ALGORITHMS",
+        flag="--oauth-algorithms",
+        sort=Sort.TEXT,
+        default="RS256,ES256",
+        help="How tokens may be signed, with commas between; only by signatures, never with a shared secret.",
     ),
     Setting(
         name="tls_cert",
@@ -108,6 +142,16 @@ class Tls:
 
 
 @attrs.frozen(kw_only=True)
+class OAuth:
+    """An authorization server, and the URL that its tokens name this server by."""
+
+    issuer: str
+    resource: str
+    jwks_url: str | None
+    algorithms: frozenset[str]
+
+
+@attrs.frozen(kw_only=True)
 class HttpSettings:
     """`grace` in seconds; `tokens` is the path of the file of tokens."""
 
@@ -115,6 +159,7 @@ class HttpSettings:
     port: int = 3000
     token: Secret | None = None
     tokens: str | None = None
+    oauth: OAuth | None = None
     tls: Tls | None = None
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -123,7 +168,8 @@ class HttpSettings:
     @property
     def asks_who(self) -> bool:
         """Whether callers have to say who they are."""
-        return self.token is not None or self.tokens is not None or self.knows_certificates
+        has_tokens = self.token is not None or self.tokens is not None or self.oauth is not None
+        return has_tokens or self.knows_certificates
 
     @property
     def knows_certificates(self) -> bool:
@@ -137,6 +183,7 @@ def load_http(said: Said) -> HttpSettings:
         port=int(said.number("port")),
         token=read_secret(said.environ, said.text("token_env")),
         tokens=said.maybe("tokens"),
+        oauth=_oauth(said),
         tls=_tls(said),
         hosts=said.names("allowed_hosts"),
         origins=said.names("allowed_origins"),
@@ -147,9 +194,32 @@ def load_http(said: Said) -> HttpSettings:
     if not settings.asks_who and not is_loopback(settings.host):
         raise ConfigError(
             f"Others can reach {settings.host}, and whoever does could spend your money: set MCP_TOKEN, or --tokens "
-            "with a file that `openai-gateway-mcp tokens create` wrote, or --tls-client-ca."
+            "with a file that `openai-gateway-mcp tokens create` wrote, or --oauth-issuer, or --tls-client-ca."
         )
     return settings
+
+
+_SIGNATURES = frozenset(f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)) | {"EdDSA"}
+
+
+def _oauth(said: Said) -> OAuth | None:
+    issuer, resource = said.maybe("oauth_issuer"), said.maybe("oauth_resource")
+    if issuer is None and resource is None and said.maybe("oauth_jwks_url") is None:
+        return None
+    if issuer is None or resource is None:
+        raise ConfigError("OAuth needs both --oauth-issuer and --oauth-resource.")
+    for name in ("oauth_issuer", "oauth_resource", "oauth_jwks_url"):
+        url = said.maybe(name)
+        parts = urlsplit(url or "https://x")
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+        if not is_safe or not parts.hostname or parts.fragment or parts.query:
+            raise ConfigError(f"{said.by(name)} is {url!r}; allowed is an https URL, or an http one of this machine.")
+    algorithms = said.names("oauth_algorithms")
+    if unknown := sorted(algorithms - _SIGNATURES) or (not algorithms):
+        shown = unknown[0] if isinstance(unknown, list) else ""
+        allowed = ", ".join(sorted(_SIGNATURES))
+        raise ConfigError(f"{said.by('oauth_algorithms')} has {shown!r}; allowed is any of {allowed}.")
+    return OAuth(issuer=issuer, resource=resource, jwks_url=said.maybe("oauth_jwks_url"), algorithms=algorithms)
 
 
 def _tls(said: Said) -> Tls | None:

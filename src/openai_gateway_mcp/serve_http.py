@@ -14,15 +14,18 @@ import trio
 from openai_gateway.errors import ConfigError
 from openai_gateway.log import set_up
 from openai_gateway.net.admission import Admission
+from openai_gateway.net.client import Http11Client
 from openai_gateway.net.leaving import drained, watch_signals
 from openai_gateway.net.listener import HttpServer
 from openai_gateway.net.tls import server_context
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.access.bearer import Bearers, Known, OneToken, TokenFile
+from openai_gateway_mcp.access.fetch import fetcher
+from openai_gateway_mcp.access.resource import challenge, metadata, metadata_url
 from openai_gateway_mcp.config import Settings
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.guests import Guests
-from openai_gateway_mcp.http_config import HttpSettings
+from openai_gateway_mcp.http_config import HttpSettings, OAuth
 from openai_gateway_mcp.reload import Reloading
 from openai_gateway_mcp.serve import log_remark
 from openai_gateway_mcp.transports.callers import Verifier, let_in_anybody
@@ -43,7 +46,13 @@ def serve_http(settings: Settings, http: HttpSettings, reread: Callable[[], Sett
     for warning in settings.warnings:
         _LOG.warning("%s", warning)
     serve = functools.partial(
-        _serve, settings, http, reread=reread, hangup=hangup, redactor=redactor, verify=_verifier(http)
+        _serve,
+        settings,
+        http,
+        reread=reread,
+        hangup=hangup,
+        redactor=redactor,
+        verify=_verifier(http, settings.features.tools),
     )
     try:
         trio.run(serve)
@@ -57,7 +66,7 @@ def _first(group: ExceptionGroup[ConfigError]) -> ConfigError:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _verifier(http: HttpSettings) -> Verifier:
+def _verifier(http: HttpSettings, tools: Sequence[str]) -> Verifier:
     if not http.asks_who:
         return let_in_anybody
     kinds: list[Known] = []
@@ -65,7 +74,24 @@ def _verifier(http: HttpSettings) -> Verifier:
         kinds.append(OneToken(http.token))
     if http.tokens is not None:
         kinds.append(TokenFile(http.tokens))
-    return Bearers(kinds, certificates=http.knows_certificates).verify
+    if http.oauth is None:
+        return Bearers(kinds, certificates=http.knows_certificates).verify
+    kinds.append(_access_tokens(http.oauth))
+    return Bearers(kinds, challenge=challenge(http.oauth.resource, tools)).verify
+
+
+def _access_tokens(oauth: OAuth) -> Known:
+    try:
+        from openai_gateway_mcp.access.oauth import AccessTokens  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigError("--oauth-issuer needs the extra: pip install 'openai-gateway-mcp[oauth]'.") from None
+    return AccessTokens(
+        issuer=oauth.issuer,
+        audience=oauth.resource,
+        fetch=fetcher(Http11Client()),
+        jwks_url=oauth.jwks_url,
+        algorithms=oauth.algorithms,
+    )
 
 
 async def _serve(
@@ -88,6 +114,8 @@ async def _serve(
             max_message_bytes=settings.max_message_bytes,
             max_in_flight=settings.max_in_flight,
             grace=http.grace,
+            documents=None if http.oauth is None else metadata(http.oauth, settings.features.tools),
+            metadata_url="" if http.oauth is None else metadata_url(http.oauth.resource),
         )
         server = HttpServer(endpoint.handle, refuse=refuse, tls=tls)
         drain = trio.Event()

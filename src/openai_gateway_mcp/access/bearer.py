@@ -107,7 +107,7 @@ class Bearers:
         try:
             return await self._known(_shown(request))
         except Unauthorized as error:
-            if self._challenge:
+            if self._challenge and error.challenge:
                 both = ", ".join(filter(None, (error.challenge.partition(" ")[2], self._challenge)))
                 raise Unauthorized(error.status, f"Bearer {both}", error.words) from None
             raise

@@ -27,7 +27,10 @@ ANYBODY = Caller()
 
 @attrs.frozen(eq=False)
 class Unauthorized(Exception):
-    """The request carries nothing that lets it in (401), or too little (403); `challenge` is WWW-Authenticate's."""
+    """The request carries nothing that lets it in (401), or too little (403), or nobody can tell now (503).
+
+    `challenge` is WWW-Authenticate's, "" where another token would help nobody.
+    """
 
     status: int
     challenge: str

@@ -92,10 +92,12 @@ class Endpoint:
         keep_alive: float = KEEP_ALIVE,
         grace: float = 30.0,
         documents: Mapping[str, bytes] | None = None,
+        metadata_url: str = "",
         seal: Seal | None = None,
     ) -> None:
-        """`documents`: path → a JSON document that anybody may read, such as RFC 9728's. `seal`: see
-        Connection; without one it is made for this process alone.
+        """`documents`: path → a JSON document for anybody, such as RFC 9728's, whose address is `metadata_url`.
+
+        `seal`: see Connection; without one it is made for this process alone.
         """
         self._application = application
         self._verify = verify
@@ -106,6 +108,7 @@ class Endpoint:
         self._path = path
         self._keep_alive = keep_alive
         self._documents = documents or {}
+        self._metadata_url = metadata_url
         self._seal = seal or Seal(os.urandom(32), now=time.time)
         self._in_flight: dict[Key, Post] = {}
         self._listening: dict[Post, Caller] = {}
@@ -122,7 +125,8 @@ class Endpoint:
             await answer_error(exchange, 403, error.message)
         except Unauthorized as error:
             exchange.close_after()  # its body was not read, and is nothing to spend time on
-            await answer_error(exchange, error.status, error.words, [("www-authenticate", error.challenge)])
+            fields = [("www-authenticate", error.challenge)] if error.challenge else [("retry-after", "5")]
+            await answer_error(exchange, error.status, error.words, fields)
         except Refused as refused:
             await exchange.answer(refused.status, JSON_FIELDS, refused.body)
 
@@ -196,7 +200,8 @@ class Endpoint:
         scope = self._application.missing_scope(caller, name) if isinstance(name, str) else None
         if scope is not None:
             words = "The token does not cover this tool."
-            raise Unauthorized(403, f'Bearer error="insufficient_scope", scope="{scope}"', words)
+            where = f', resource_metadata="{self._metadata_url}"' if self._metadata_url else ""
+            raise Unauthorized(403, f'Bearer error="insufficient_scope", scope="{scope}"{where}', words)
 
     def _take_notification(self, message: Notification, caller: Caller, request: Request) -> None:
         """Only a cancellation does anything, and only to the same caller's call of the same session."""
