@@ -9,7 +9,7 @@ import attrs
 from tests.installed import Peer
 
 MCP_2: Final = Peer(name="mcp-2", requirements=("mcp==2.3.0",))
-MCP_1_30: Final = Peer(name="mcp-1.30", requirements=("mcp==1.30.0",))
+MCP_1_30: Final = Peer(name="mcp-1.30", requirements=("mcp[ws]==1.30.0",))
 # Newer releases of pydantic refuse the models of the three old ones.
 MCP_1_12: Final = Peer(name="mcp-1.12", requirements=("mcp==1.12.4", "pydantic<2.12"))
 MCP_1_9: Final = Peer(name="mcp-1.9", requirements=("mcp==1.9.4", "pydantic<2.12"))

@@ -82,14 +82,7 @@ def play(client: Client, runtime: Runtime, room: Path, *, upstream: Upstream | N
         "server_log": str(server_log),
         "upstream": upstream.url if upstream else None,
     }
-    done = subprocess.run(
-        [runtime.program, HERE / "clients" / client.driver, json.dumps(job)],
-        env={**ambient("PATH"), "HOME": str(room)},
-        capture_output=True,
-        text=True,
-        timeout=DRIVER_SECONDS,
-        check=False,
-    )
+    done = drive(client, runtime, room, job)
     assert done.returncode == 0, f"{client.name} failed:\n{done.stderr}\nthe server said:\n{server_log.read_text()}"
     return Played(
         report=json.loads(done.stdout),
@@ -97,4 +90,16 @@ def play(client: Client, runtime: Runtime, room: Path, *, upstream: Upstream | N
         server_log=server_log.read_text(),
         sessions=read_sessions(record),
         journal=upstream.journal.entries if upstream else (),
+    )
+
+
+def drive(client: Client, runtime: Runtime, room: Path, job: Json) -> subprocess.CompletedProcess[str]:
+    """The driver's run through a job."""
+    return subprocess.run(
+        [runtime.program, HERE / "clients" / client.driver, json.dumps(job)],
+        env={**ambient("PATH"), "HOME": str(room)},
+        capture_output=True,
+        text=True,
+        timeout=DRIVER_SECONDS,
+        check=False,
     )

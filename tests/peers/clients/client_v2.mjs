@@ -1,7 +1,7 @@
 // Drives the client of npm `@modelcontextprotocol/client` 2.x, in each of its modes, through one session.
 import { drive, job, load, server } from "./driving.mjs";
 
-const { Client } = load("@modelcontextprotocol/client");
+const { Client, StreamableHTTPClientTransport } = load("@modelcontextprotocol/client");
 const { StdioClientTransport } = load("@modelcontextprotocol/client/stdio");
 
 const modes = { legacy: "legacy", auto: "auto", pinned: { pin: "2026-07-28" } };
@@ -18,7 +18,7 @@ await drive({
     { name: "client-v2-driver", version: "1" },
     { versionNegotiation: { mode: modes[job.mode] } },
   ),
-  transport: new StdioClientTransport(server),
+  transport: server ? new StdioClientTransport(server) : new StreamableHTTPClientTransport(new URL(job.url)),
   version: (client) => client.getNegotiatedProtocolVersion(),
   call: (client, params, options) => client.callTool(params, options),
   more: listen,

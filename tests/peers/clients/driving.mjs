@@ -8,12 +8,15 @@ export const job = JSON.parse(process.argv[2]);
 // The packages lie in the suite's cache, not beside this file.
 export const load = createRequire(join(job.packages, "package.json"));
 
-export const server = {
-  command: job.command[0],
-  args: job.command.slice(1),
-  env: job.env,
-  stderr: openSync(job.server_log, "a"),
-};
+// Over stdio the client starts the server; over HTTP and a WebSocket it runs already, at `job.url`.
+export const server = job.url
+  ? undefined
+  : {
+      command: job.command[0],
+      args: job.command.slice(1),
+      env: job.env,
+      stderr: openSync(job.server_log, "a"),
+    };
 
 // Answered as soon as the fake upstream's journal holds such an entry.
 const upstreamHas = (kind, model) => ask(`/await/${kind}/${model}`);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio  # noqa: TID251 - the peer's SDK runs on it
@@ -35,25 +37,44 @@ class Listener:
 
 
 async def drive(job: Json) -> Json:
-    command, *arguments = job["command"]
-    server = StdioServerParameters(command=command, args=arguments, env=job["env"])
-    with open(job["server_log"], "a") as log:  # noqa: ASYNC230, PTH123 - the SDK wants an open text file
-        listener = Listener()
-        async with (
-            stdio_client(server, errlog=log) as (reading, writing),
-            ClientSession(reading, writing, message_handler=listener) as session,
-        ):
-            hello = await session.initialize()
-            report = {
-                "version": hello.protocolVersion,
-                "server": hello.serverInfo.name,
-                "instructions": hello.instructions,
-                **await look_around(session),
-            }
-            if job["upstream"]:
-                report |= await work(session, listener, job)
-            report["faults"] = listener.faults
+    listener = Listener()
+    async with (
+        streams(job) as (reading, writing),
+        ClientSession(reading, writing, message_handler=listener) as session,
+    ):
+        hello = await session.initialize()
+        report = {
+            "version": hello.protocolVersion,
+            "server": hello.serverInfo.name,
+            "instructions": hello.instructions,
+            **await look_around(session),
+        }
+        if job["upstream"]:
+            report |= await work(session, listener, job)
+        report["faults"] = listener.faults
     return report
+
+
+@asynccontextmanager
+async def streams(job: Json) -> AsyncIterator[tuple[Any, Any]]:
+    """Over stdio the client starts the server; over HTTP and a WebSocket it runs already, at `url`."""
+    url = job.get("url", "")
+    if url.startswith("ws:"):
+        from mcp.client.websocket import websocket_client  # type: ignore[import-not-found]
+
+        async with websocket_client(url) as (reading, writing):
+            yield reading, writing
+    elif url:
+        from mcp.client.streamable_http import streamablehttp_client  # type: ignore[import-not-found]
+
+        async with streamablehttp_client(url) as (reading, writing, _):
+            yield reading, writing
+    else:
+        command, *arguments = job["command"]
+        server = StdioServerParameters(command=command, args=arguments, env=job["env"])
+        with open(job["server_log"], "a") as log:  # noqa: ASYNC230, PTH123 - the SDK wants an open text file
+            async with stdio_client(server, errlog=log) as (reading, writing):
+                yield reading, writing
 
 
 async def look_around(session: ClientSession) -> Json:

@@ -14,6 +14,9 @@ Json = Any
 
 
 async def drive(job: Json) -> Json:
+    if "url" in job:
+        async with mcp.Client(job["url"], mode=job["mode"]) as client:
+            return await look_around(client) | await work(client, job)
     command, *arguments = job["command"]
     server = mcp.StdioServerParameters(command=command, args=arguments, env=job["env"])
     with open(job["server_log"], "a") as log:  # noqa: ASYNC230, PTH123 - the SDK wants an open text file
