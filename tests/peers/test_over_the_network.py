@@ -12,10 +12,12 @@ from typing import Any, Final
 
 import pytest
 
+from tests.installed import ambient
 from tests.peers import fake_upstream
 from tests.peers.fake_upstream import Upstream
 from tests.peers.peers import CLIENTS, Client
 from tests.peers.playing import COMMAND, Runtime, drive, environment, gateway
+from tests.peers.test_inspector import inspecting
 
 # The first test waits for the installations, which have their own bound.
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(func_only=True)]
@@ -96,3 +98,35 @@ def test_a_client_over_http(client: Client, runtime: Runtime, tmp_path: Path) ->
 @pytest.mark.parametrize("client", OVER_WEBSOCKET, ids=lambda client: client.name, scope="module")
 def test_a_client_over_a_websocket(client: Client, runtime: Runtime, tmp_path: Path) -> None:
     judge(client, session(client, runtime, tmp_path, "ws:"))
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_over_http(era: str, inspector: Runtime, tmp_path: Path) -> None:
+    asked = (
+        "--method",
+        "tools/call",
+        "--tool-name",
+        "chat",
+        "--tool-args-json",
+        '{"prompt": "Hello ✓", "model": "echo"}',
+    )
+    with fake_upstream.running() as upstream, serving(tmp_path, upstream) as url:
+        words = inspecting(inspector, [url], {}, "--transport", "http", "--protocol-era", era, *asked)
+        done = subprocess.run(
+            words,
+            env={**ambient("PATH"), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["result"]["content"][0]["text"] == "Hello ✓"
+
+
+def test_curl_s_one_line(tmp_path: Path) -> None:
+    message = '{"jsonrpc":"2.0","method":"models/list","id":1}'
+    with fake_upstream.running() as upstream, serving(tmp_path, upstream) as url:
+        words = ["curl", "-sS", "-X", "POST", url, "-H", "Content-Type: application/json", "-d", message]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert {model["id"] for model in json.loads(done.stdout)["result"]["models"]} >= {"echo", "mute"}
