@@ -56,9 +56,10 @@ class Serving:
 
 
 @contextmanager
-def serving(*argv: str, **environ: str) -> Iterator[Serving]:
+def serving(*argv: str, embedded: bool = True, **environ: str) -> Iterator[Serving]:
+    kind = ["--embedded"] if embedded else []
     with subprocess.Popen(
-        [sys.executable, "-m", "openai_gateway_mcp", "http", "--embedded", "--port", "0", *argv],
+        [sys.executable, "-m", "openai_gateway_mcp", "http", *kind, "--port", "0", *argv],
         env=environment(**environ),
         stderr=subprocess.PIPE,
         text=True,
@@ -70,7 +71,13 @@ def serving(*argv: str, **environ: str) -> Iterator[Serving]:
             started.url = found[0]
             yield started
         finally:
-            process.kill()
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Not by SIGKILL: what it knows of its coverage would be torn."""
+    process.terminate()
+    process.wait(PATIENCE)
 
 
 def refusal(*argv: str, **environ: str) -> str:
@@ -195,7 +202,7 @@ def test_a_signal_reloads_it(tmp_path: Path) -> None:
             listed = httpx.post(found[0], json=LIST).json()["result"]["models"]
             assert [model["id"] for model in listed] == ["after"]
         finally:
-            process.kill()
+            stop(process)
 
 
 # --- what it refuses ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from openai_gateway.net.pool import Limits
 from openai_gateway.routing.attempts import Cause
 from tests.gateway_engine.loopback import Connection
 from tests.gateway_engine.scripted import provider
@@ -59,7 +60,7 @@ async def two_outcomes(said: Sequence[bytes]) -> tuple[Outcome, Outcome, int]:
         made = provider(base_url="http://one.example/v1")
         found = await outcome(upstream, made), await outcome(upstream, made)
         (pool,) = transport.client._pools.values()
-        assert pool.free == 256
+        assert pool.free == Limits().connections
         return *found, len(memory.connections)
 
 

@@ -17,9 +17,13 @@ _MARGIN: Final = 1.0
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Of one origin. `connections` at once, `idle` of them kept, each for `keep_idle` seconds at most."""
+    """Of one origin. `connections` at once, `idle` of them kept, each for `keep_idle` seconds at most.
 
-    connections: int = 256
+    There are as many connections as calls at once, and those are bounded where they come in (MAX_IN_FLIGHT, the
+    listener's connections): this bound is the listener's, so that no call waits here for another to end.
+    """
+
+    connections: int = 10_000
     idle: int = 64
     keep_idle: float = 55.0  # load balancers close theirs after 60 (AWS), 75 (nginx) or more; a server may say less
 
