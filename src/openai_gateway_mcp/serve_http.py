@@ -52,7 +52,6 @@ def serve_http(settings: Settings, http: HttpSettings, reread: Callable[[], Sett
         reread=reread,
         hangup=hangup,
         redactor=redactor,
-        verify=_verifier(http, settings.features.tools),
     )
     try:
         trio.run(serve)
@@ -66,7 +65,8 @@ def _first(group: ExceptionGroup[ConfigError]) -> ConfigError:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _verifier(http: HttpSettings, tools: Sequence[str]) -> Verifier:
+def _verifier(http: HttpSettings, tools: Sequence[str], client: Http11Client) -> Verifier:
+    """`client` fetches the keys of the authorization server."""
     if not http.asks_who:
         return let_in_anybody
     kinds: list[Known] = []
@@ -76,11 +76,11 @@ def _verifier(http: HttpSettings, tools: Sequence[str]) -> Verifier:
         kinds.append(TokenFile(http.tokens))
     if http.oauth is None:
         return Bearers(kinds, certificates=http.knows_certificates).verify
-    kinds.append(_access_tokens(http.oauth))
+    kinds.append(_access_tokens(http.oauth, client))
     return Bearers(kinds, challenge=challenge(http.oauth.resource, tools)).verify
 
 
-def _access_tokens(oauth: OAuth) -> Known:
+def _access_tokens(oauth: OAuth, client: Http11Client) -> Known:
     try:
         from openai_gateway_mcp.access.oauth import AccessTokens  # noqa: PLC0415 - an extra
     except ImportError:
@@ -88,7 +88,7 @@ def _access_tokens(oauth: OAuth) -> Known:
     return AccessTokens(
         issuer=oauth.issuer,
         audience=oauth.resource,
-        fetch=fetcher(Http11Client()),
+        fetch=fetcher(client),
         jwks_url=oauth.jwks_url,
         algorithms=oauth.algorithms,
     )
@@ -101,8 +101,9 @@ async def _serve(
     reread: Callable[[], Settings],
     hangup: Hangup,
     redactor: Redactor,
-    verify: Verifier,
 ) -> None:
+    client = Http11Client()
+    verify = _verifier(http, settings.features.tools, client)
     tls = None if http.tls is None else server_context(http.tls.certificate, http.tls.key, http.tls.client_ca)
     listeners = await _bind(http)
     async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
@@ -131,6 +132,7 @@ async def _serve(
         endpoint.drain()
         await drained(server, http.grace)
         beside.cancel_scope.cancel()
+    await client.aclose()
 
 
 async def _bind(http: HttpSettings) -> Sequence[trio.SocketListener]:

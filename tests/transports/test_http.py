@@ -508,6 +508,21 @@ async def test_so_many_subscriptions_are_open_and_no_more(monkeypatch: pytest.Mo
         assert (refused.status, refused.json["error"]["code"]) == (503, 1008)
 
 
+async def test_a_subscription_that_is_asked_for_while_the_server_begins_to_stop_is_not_opened() -> None:
+    one = house()
+    message, fields = listen()
+    raw = posted(message, **fields)
+    async with one.connection() as stream:
+        await stream.send_all(raw[:-10])
+        await wait_all_tasks_blocked()
+        one.endpoint.drain()
+        await stream.send_all(raw[-10:])
+        said = b""
+        while piece := await stream.receive_some():
+            said += piece
+    assert said.startswith(b"HTTP/1.1 503")
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 

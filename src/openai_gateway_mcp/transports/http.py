@@ -278,6 +278,8 @@ class Endpoint:
     def _check_listen(self, accepts: Accepts) -> None:
         if not accepts.events:
             raise over_http.refusal(406, Fault(INVALID_REQUEST, f"Accept must allow {EVENTS} for a subscription"))
+        if self._draining.is_set():  # it was not when the head came, and nobody would end it now
+            raise over_http.refusal(503, Fault(OVERLOADED, "The server is stopping."))
         if len(self._listening) >= MAX_LISTENS:
             raise over_http.refusal(503, Fault(OVERLOADED, f"At most {MAX_LISTENS} subscriptions may be open"))
 

@@ -16,7 +16,7 @@ _MANY: Final = 32  # messages of one call that its client has not read; reports 
 
 
 class Post:
-    """`news` is set when there is more to take."""
+    """The Outlet of the calls of one POST, whose tasks run in `calls`. `news` is set when there is more to take."""
 
     def __init__(
         self,
