@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
 import signal
@@ -9,15 +10,19 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import httpx
+import jwt
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from openai_gateway.errors import ConfigError
 from openai_gateway_mcp.config import read_http
@@ -160,6 +165,79 @@ def test_tokens_of_a_file_and_what_they_allow(tmp_path: Path) -> None:
         refused = httpx.post(started.url, json=call, headers=bearer)
         assert refused.status_code == 403
         assert refused.headers["www-authenticate"] == 'Bearer error="insufficient_scope", scope="tools:chat"'
+
+
+class AuthorizationServer(http.server.BaseHTTPRequestHandler):
+    """Its two documents."""
+
+    documents: ClassVar[dict[str, Json]] = {}
+
+    def do_GET(self) -> None:
+        found = self.documents.get(self.path)
+        body = json.dumps(found).encode()
+        self.send_response(404 if found is None else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged."""
+
+
+@contextmanager
+def issuing(key: rsa.RSAPrivateKey) -> Iterator[str]:
+    """An authorization server on this machine; its issuer's URL."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), AuthorizationServer) as server:
+        issuer = f"http://127.0.0.1:{server.server_port}"
+        jwk = {**jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k"}
+        AuthorizationServer.documents = {
+            "/.well-known/oauth-authorization-server": {"issuer": issuer, "jwks_uri": f"{issuer}/keys"},
+            "/keys": {"keys": [jwk]},
+        }
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield issuer
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_access_tokens_of_an_authorization_server() -> None:
+    """The way of a client: turned away, led to the document and by it to the issuer, let in with what that gave."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    resource = "http://127.0.0.1/mcp"
+    with issuing(key) as issuer, serving("--oauth-issuer", issuer, "--oauth-resource", resource) as started:
+        refused = httpx.post(started.url, json=LIST)
+        assert refused.status_code == 401
+        found = re.search(
+            r'resource_metadata="http://127\.0\.0\.1(/[^"]+)", scope="([^"]+)"', refused.headers["www-authenticate"]
+        )
+        assert found is not None
+        document = httpx.get(started.url.replace("/mcp", found[1])).json()
+        assert (document["resource"], document["authorization_servers"]) == (resource, [issuer])
+        assert found[2].split() == document["scopes_supported"]
+
+        claims = {
+            "iss": issuer,
+            "aud": resource,
+            "sub": "ada",
+            "exp": int(time.time()) + 600,
+            "scope": "tools:list_models",
+        }
+        shown = jwt.encode(claims, key, algorithm="RS256", headers={"kid": "k"})
+        bearer = {"Authorization": f"Bearer {shown}"}
+        assert httpx.post(started.url, json=LIST, headers=bearer).status_code == 200
+        call: Json = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "chat"}}
+        short = httpx.post(started.url, json=call, headers=bearer)
+        assert short.status_code == 403
+        assert 'error="insufficient_scope", scope="tools:chat", resource_metadata=' in short.headers["www-authenticate"]
+        assert (
+            httpx.post(started.url, json=LIST, headers={"Authorization": f"Bearer {shown[:-8]}AAAAAAAA"}).status_code
+            == 401
+        )
+        assert started.end() == 0
+        assert shown not in "".join(started.log)
 
 
 def test_over_tls_a_client_is_its_certificate(tmp_path: Path) -> None:
