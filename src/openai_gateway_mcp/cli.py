@@ -177,7 +177,10 @@ def http(*, flags: dict[str, str]) -> int:
     hangup = Hangup()
     hangup.watch()
     reread = functools.partial(read, flags)
-    return serve_http(reread(), read_http(flags), reread, hangup)
+    settings = reread()
+    if settings.relay is not None:
+        raise ConfigError(f"{settings.relay.url} is an MCP server already; http needs a gateway, or --embedded.")
+    return serve_http(settings, read_http(flags), reread, hangup)
 
 
 @app.command("doctor")

@@ -11,7 +11,9 @@ import attrs
 
 from openai_gateway import Settings as GatewaySettings
 from openai_gateway import config as gateway_config
+from openai_gateway.config import addresses, environment
 from openai_gateway.errors import ConfigError
+from openai_gateway.secret import Secret
 from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.features.tools import TOOLS
 from openai_gateway_mcp.said import Flags, Said, Setting, Sort
@@ -34,6 +36,14 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.KEY,
         default="",
         help="The gateway's key; or GATEWAY_API_KEY_FILE, a file of mode 0600. No flag: others can read arguments.",
+    ),
+    Setting(
+        name="mode",
+        variable=None,
+        flag="--mode",
+        sort=Sort.TEXT,
+        default="",
+        help="What GATEWAY_URL speaks: openai, or mcp (openai-gateway-mcp http). Unset: mcp if wss: or ending in /mcp.",
     ),
     Setting(
         name="embedded",
@@ -165,10 +175,20 @@ if TYPE_CHECKING:
 
 
 @attrs.frozen(kw_only=True)
+class Relay:
+    """A remote `openai-gateway-mcp` that answers in the place of this one; `key` is the bearer."""
+
+    url: str
+    key: Secret | None
+    ca_bundle: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Settings:
     """All of a start. Seconds and bytes; `warnings` are for the log, each a sentence."""
 
     features: FeatureSettings
+    relay: Relay | None = None
     max_message_bytes: int
     max_in_flight: int
     drain: float
@@ -205,8 +225,10 @@ def key_store() -> Path:
 def load(environ: Mapping[str, str], flags: Flags) -> Settings:
     """Flags win over the environment. Raises ConfigError, which names the setting, what came and what is allowed."""
     said = Said(environ, flags, SETTINGS)
-    gateway = _gateway(said)
+    relay = _relay(said)
+    gateway = _gateway(said) if relay is None else _no_gateway(relay)
     return Settings(
+        relay=relay,
         features=FeatureSettings(
             gateway=gateway,
             soft_deadline=said.number("soft_deadline") or None,
@@ -239,6 +261,44 @@ def _gateway(said: Said) -> GatewaySettings:
         raise ConfigError(f"--gateway-url and {other} exclude each other; give one of them.")
     path = said.text("config") if "config" in flags else None
     return gateway_config.embedded(environ, config_path=path, overrides=overrides)
+
+
+_RELAY_MODES = ("openai", "mcp")
+
+
+def _relay(said: Said) -> Relay | None:
+    """The remote server, where GATEWAY_URL names one. Raises ConfigError."""
+    mode = said.text("mode").lower()
+    if mode and mode not in _RELAY_MODES:
+        raise ConfigError(f"{said.by('mode')} is {said.text('mode')!r}; allowed is one of {', '.join(_RELAY_MODES)}.")
+    url = said.maybe("gateway_url")
+    is_own = "embedded" in said.flags or "config" in said.flags
+    if is_own or mode == "openai" or url is None:
+        return None
+    is_websocket = url.lower().startswith(("ws:", "wss:"))
+    if not (mode == "mcp" or is_websocket or url.rstrip("/").endswith("/mcp")):
+        return None
+    environ = said.environ
+    allow_insecure = environment.switch(environ, "ALLOW_INSECURE")
+    checked = addresses.endpoint_url(url, said.by("gateway_url"), allow_insecure=allow_insecure)
+    if addresses.proxy_of(environ, checked.replace("ws", "http", 1) if is_websocket else checked) is not None:
+        raise ConfigError(
+            f"{checked} would be reached through a proxy, and a relay knows none: name the host in NO_PROXY, "
+            "or use the gateway's own URL."
+        )
+    key = environment.read_secret(environ, "GATEWAY_API_KEY")
+    return Relay(url=checked, key=key, ca_bundle=environment.text(environ, "SSL_CERT_FILE"))
+
+
+def _no_gateway(relay: Relay) -> GatewaySettings:
+    """For the commands that ask a gateway: there is none to ask."""
+    settings = gateway_config.remote({})
+    words = f"{relay.url} is an MCP server's: it serves MCP clients, and no gateway can be asked there."
+    return attrs.evolve(settings, table=attrs.evolve(settings.table, missing=words), secrets=_secrets(relay))
+
+
+def _secrets(relay: Relay) -> tuple[Secret, ...]:
+    return () if relay.key is None else (relay.key,)
 
 
 def _nothing_to_watch(gateway: GatewaySettings, flags: Flags) -> tuple[str, ...]:

@@ -9,13 +9,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from openai_gateway.errors import ConfigError
 from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
-from openai_gateway_mcp.config import Settings
+from openai_gateway_mcp.config import Relay, Settings
 from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.protocol.connection import Connection
@@ -27,6 +28,9 @@ from openai_gateway_mcp.transports.descriptors import Kind, Wire
 from openai_gateway_mcp.transports.session import run_session
 from openai_gateway_mcp.transports.signals import Hangup
 from openai_gateway_mcp.transports.streams import Stream
+
+if TYPE_CHECKING:
+    from openai_gateway_mcp.relay import Remote
 
 INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
 
@@ -49,6 +53,8 @@ def serve(settings: Settings, wire: Wire, reread: Callable[[], Settings], hangup
         _LOG.warning("%s", warning)
     if wire.receive.kind is Kind.TERMINAL:
         say("waiting for an MCP client's messages on this terminal, which echoes nothing; --help tells of the rest")
+    if settings.relay is not None:
+        return stdio.run(wire, functools.partial(_relay, settings=settings, remote=_remote(settings.relay)), say=say)
     converse = functools.partial(
         _converse, settings=settings, redactor=redactor, wire=wire, reread=reread, hangup=hangup
     )
@@ -96,6 +102,29 @@ async def _converse(
             after_first_answer=functools.partial(_get_ready, door),
         )
         beside.cancel_scope.cancel()
+
+
+async def _relay(stream: Stream, *, settings: Settings, remote: Remote) -> None:
+    from openai_gateway_mcp.relay import relay  # noqa: PLC0415 - for a relay alone
+
+    gc.enable()
+    await relay(stream, remote, max_message_bytes=settings.max_message_bytes, say=_LOG.warning, drain=settings.drain)
+
+
+def _remote(said: Relay) -> Remote:
+    """The way to the remote server. Raises ConfigError."""
+    from openai_gateway.net.client import Http11Client  # noqa: PLC0415 - a relay alone needs it before a call
+    from openai_gateway.net.tls import client_context  # noqa: PLC0415 - as above
+    from openai_gateway_mcp.remotes.http import HttpRemote  # noqa: PLC0415 - as above
+
+    tls = client_context(said.ca_bundle) if said.url.startswith(("https:", "wss:")) else None
+    if not said.url.startswith("ws"):
+        return HttpRemote(said.url, said.key, Http11Client(tls=tls))
+    try:
+        from openai_gateway_mcp.remotes.websocket import WebSocketRemote  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigError(f"{said.url} needs the extra: pip install 'openai-gateway-mcp[websocket]'.") from None
+    return WebSocketRemote(said.url, said.key, tls=tls)
 
 
 async def _get_ready(door: Door) -> None:

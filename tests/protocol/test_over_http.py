@@ -16,7 +16,7 @@ from tests.protocol.offering import FULL as OFFER
 from openai_gateway_mcp.protocol.events import Era
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Notification, Request, Response
 from openai_gateway_mcp.protocol.model import Server, Tool
-from openai_gateway_mcp.protocol.over_http import Posted, Refused, encoded, mirrored, read_post, status_of
+from openai_gateway_mcp.protocol.over_http import Posted, Refused, encoded, mirrored, mirrors, read_post, status_of
 
 Json = Any
 V = "2026-07-28"
@@ -219,6 +219,18 @@ FIELDS = {
 
 
 @pytest.mark.requirement("http/custom-headers")
+def test_what_a_client_puts_into_headers_is_what_the_server_wants_to_see() -> None:
+    wanted = tuple(mirrored(MIRRORED))
+    assert mirrors(wanted, ARGUMENTS) == {
+        "mcp-param-region": "us",
+        "mcp-param-count": "42",
+        "mcp-param-urgent": "true",
+        "mcp-param-city": encoded("Köln"),
+    }
+    assert mirrors(wanted, {"region": ["us"], "urgent": False}) == {"mcp-param-urgent": "false"}
+    assert mirrors(wanted, None) == {}
+
+
 @pytest.mark.parametrize("count", ["42", "42.0", "4.2e1", "4200e-2"])
 def test_numbers_are_compared_as_numbers(count: str) -> None:
     fields = {**head("tools/call", "mirrors"), **FIELDS, "Mcp_Param_Count": count}

@@ -33,6 +33,14 @@ def base_url(raw: str, said_by: str, *, allow_insecure: bool = False, endpoint: 
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
+def endpoint_url(raw: str, said_by: str, *, allow_insecure: bool = False) -> str:
+    """A URL that is asked as it stands, such as an MCP server's, also of ws and wss. Raises ConfigError."""
+    is_websocket = raw.lower().startswith(("ws:", "wss:"))
+    parts = _checked(f"http{raw[2:]}" if is_websocket else raw, said_by, allow_insecure=allow_insecure)
+    scheme = parts.scheme.replace("http", "ws") if is_websocket else parts.scheme
+    return f"{scheme}://{parts.netloc}{parts.path}"
+
+
 def anthropic_url(raw: str, said_by: str, *, allow_insecure: bool = False) -> str:
     """The URL that `/messages` is put behind. Raises ConfigError."""
     return base_url(raw, said_by, allow_insecure=allow_insecure, endpoint="/messages")

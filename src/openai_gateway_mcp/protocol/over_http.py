@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -222,6 +222,18 @@ def _match_params(request: Request, fields: Fields, server: Server) -> None:
             raise _mismatch(f"{_shown_name(name)} is missing")
         elif not _is_same(_decoded(name, said), value):
             raise _mismatch(f"{_shown_name(name)} is not what the body says")
+
+
+def mirrors(wanted: Iterable[tuple[str, tuple[str, ...]]], arguments: Any) -> dict[str, str]:
+    """The header fields of these arguments, as far as they are given: the other end of what `read_post` compares."""
+    fields = {}
+    for header, path in wanted:
+        value = _at(arguments, path)
+        if isinstance(value, bool):
+            fields[PARAM + header.lower()] = "true" if value else "false"
+        elif isinstance(value, str | int | float):
+            fields[PARAM + header.lower()] = encoded(str(value))
+    return fields
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:

@@ -1,0 +1,1 @@
+"""The ways to a remote `openai-gateway-mcp`."""
