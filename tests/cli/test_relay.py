@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -85,12 +86,9 @@ async def relayed(
     remote: Remote = HttpRemote(URL, secret, Http11Client(connect=connect))
     if scheme == "ws":
         remote = WebSocketRemote(URL.replace("http", "ws"), secret, connect=connect)
+    playing = functools.partial(relay, max_message_bytes=max_bytes, say=client.said.append)
     async with trio.open_nursery() as nursery:
-
-        async def run() -> None:
-            await relay(client.wire, remote, max_message_bytes=max_bytes, say=client.said.append)
-
-        nursery.start_soon(run)
+        nursery.start_soon(playing, client.wire, remote)
         yield client
         client.wire.close()
 

@@ -55,6 +55,14 @@ class Watch(Protocol):
         """The first bytes of the answer are here."""
 
 
+class Unwatched:
+    """A Watch of one clock for the whole, which whoever asks has around it."""
+
+    def connecting(self) -> None: ...
+    def sending(self, *, reused: bool) -> None: ...
+    def answering(self) -> None: ...
+
+
 class NetError(Exception):
     """An exchange failed. The words are for a person, and hold nothing of the request."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ import trio
 
 from openai_gateway.net.admission import is_loopback
 from openai_gateway.net.client import Http11Client, Origin
-from openai_gateway.net.connection import NetError
+from openai_gateway.net.connection import NetError, Unwatched
 from openai_gateway.wire.strict import JsonError, loads
 
 SECONDS: Final = 10.0
@@ -23,19 +23,6 @@ Fetch = Callable[[str], Awaitable[Any]]
 
 class FetchError(Exception):
     """It could not be had; the words are for the log."""
-
-
-class _Unwatched:
-    """One clock is enough for a document."""
-
-    def connecting(self) -> None: ...
-    def sending(self, *, reused: bool) -> None: ...
-    def answering(self) -> None: ...
-
-
-@contextlib.contextmanager
-def _around() -> Iterator[None]:
-    yield
 
 
 def origin_of(url: str) -> tuple[Origin, bytes]:
@@ -69,12 +56,12 @@ def fetcher(client: Http11Client) -> Fetch:
 
 async def _fetch(client: Http11Client, origin: Origin, target: bytes, url: str) -> Any:
     headers = [("host", urlsplit(url).netloc), ("accept", "application/json"), ("accept-encoding", "identity")]
-    answer = await client.ask(origin, method="GET", target=target, headers=headers, body=b"", watch=_Unwatched())
+    answer = await client.ask(origin, method="GET", target=target, headers=headers, body=b"", watch=Unwatched())
     body = b""
     try:
         if answer.status != 200:
             raise FetchError(f"{url} answered {answer.status}")
-        while piece := await answer.read(_around):
+        while piece := await answer.read(contextlib.nullcontext):
             body += piece
             if len(body) > MAX_BYTES:
                 raise FetchError(f"{url} is larger than {MAX_BYTES} bytes")

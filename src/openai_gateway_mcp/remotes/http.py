@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ import trio
 
 from openai_gateway import __version__
 from openai_gateway.net.client import Answer, Http11Client, Origin
-from openai_gateway.net.connection import NetError
+from openai_gateway.net.connection import NetError, Unwatched
 from openai_gateway.secret import Secret
 from openai_gateway.wire.sse import Decoder, Event, EventTooLarge
 from openai_gateway.wire.strict import JsonError, dumps, loads
@@ -24,19 +24,6 @@ MAX_ANSWER_BYTES: Final = 64 * 2**20
 USER_AGENT: Final = f"openai-gateway-mcp/{__version__}"
 _FAREWELL: Final = 0.1  # seconds to close connections that nobody waits for
 _ACCEPT: Final = "application/json, text/event-stream"
-
-
-class _Unwatched:
-    """No clock runs here: the remote has its own, and the client of the relay another."""
-
-    def connecting(self) -> None: ...
-    def sending(self, *, reused: bool) -> None: ...
-    def answering(self) -> None: ...
-
-
-@contextlib.contextmanager
-def _around() -> Iterator[None]:
-    yield
 
 
 def origin_of(url: str) -> tuple[Origin, str]:
@@ -110,7 +97,7 @@ class HttpRemote:
 
     async def _take_events(self, asked: Asked, answer: Answer) -> None:
         decoder = Decoder(max_event_bytes=MAX_ANSWER_BYTES)
-        while piece := await answer.read(_around):
+        while piece := await answer.read(contextlib.nullcontext):
             try:
                 events = decoder.feed(piece)
             except EventTooLarge:
@@ -122,7 +109,7 @@ class HttpRemote:
 
     async def _take_json(self, asked: Asked, answer: Answer) -> None:
         body = bytearray()
-        while piece := await answer.read(_around):
+        while piece := await answer.read(contextlib.nullcontext):
             body += piece
             if len(body) > MAX_ANSWER_BYTES:
                 raise Lost(f"{self._url} sent an answer of more than {MAX_ANSWER_BYTES} bytes")
@@ -178,7 +165,7 @@ class HttpRemote:
                 target=self._target.encode(),
                 headers=list(fields.items()),
                 body=body,
-                watch=_Unwatched(),
+                watch=Unwatched(),
             )
         except NetError as error:
             raise Lost(f"{self._url} cannot be reached: {error}") from None
