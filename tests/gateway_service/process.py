@@ -81,15 +81,20 @@ def served(data: Path, *argv: str, **more: str) -> Iterator[Served]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    service = Served(process, "", [])
     try:
-        service = Served(process, "", [])
         found = _SERVING.search(service.until("Serving on"))
         assert found is not None
         service.url = f"{found[1]}://127.0.0.1:{found[2]}"
         yield service
-    finally:
+    except BaseException as failure:
+        ended = process.poll()  # by itself, before it is killed below
         process.kill()
-        process.communicate()
+        said = "".join([*service.log, process.communicate()[1]])
+        failure.add_note(f"The service's status was {ended}; it said:\n{said}")
+        raise
+    process.kill()
+    process.communicate()
 
 
 def configuration(path: Path, upstream: str, more: str = "") -> Path:

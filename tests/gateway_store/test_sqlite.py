@@ -9,7 +9,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,7 @@ def test_a_commit_that_fails_leaves_all_as_it_was_before_it(path: str, clock: Cl
     """Only what the book says is looked at: a disk that fails exactly then is not to be had."""
     Path(path).parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        set_up(connection)
+        set_up(connection, 1)
         book = Book("me", clock)
 
         def transaction(work: Callable[[], object], *, commits: bool = True) -> None:
@@ -163,6 +165,33 @@ async def test_a_file_of_a_later_version_is_refused(path: str) -> None:
     with pytest.raises(GatewayError, match="later version"):
         async with open_sqlite(path):
             pass
+
+
+def test_whoever_opens_a_new_file_at_once_makes_it_once(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def open_it(path: Path) -> int:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            together.wait()
+            set_up(connection, 60)
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+            return int(tables)
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            found = list(threads.map(open_it, [tmp_path / f"{number}.db"] * 8))
+            assert found == [9] * 8
+
+
+def test_whoever_holds_the_file_too_long_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "held.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                set_up(connection, 0.01)
+            holder.execute("ROLLBACK")
+            set_up(connection, 1)
 
 
 async def test_nobody_else_can_read_the_file(sqlite: SqliteStore, path: str) -> None:

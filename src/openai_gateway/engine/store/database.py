@@ -144,7 +144,7 @@ class Database:
         path.touch(mode=0o600)
         connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
-            set_up(connection)
+            set_up(connection, _BUSY)
         except BaseException:
             connection.close()
             raise

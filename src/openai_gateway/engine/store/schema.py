@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Final
 
 _APPLICATION: Final = 0x6F677731  # "ogw1", so that `file` and we tell it from any other SQLite file
+
+_PAUSE: Final = 0.002  # seconds; another process needs some ms to make the file
 
 _TABLES: Final = """
 CREATE TABLE clock (boot TEXT NOT NULL);
@@ -44,10 +47,31 @@ _STEPS: Final = (_TABLES,)
 """What makes each version of the one before it; the file says its own in `user_version`."""
 
 
-def set_up(connection: sqlite3.Connection) -> None:
-    """Make an opened file ready. Raises sqlite3.Error, also for a file of another program or of a later version."""
+def set_up(connection: sqlite3.Connection, patience: float) -> None:
+    """Make an opened file ready. Raises sqlite3.Error, also for a file of another program or of a later version.
+
+    Others may be opening the same new file, and SQLite does not wait for them where the journal changes its mode: it is
+    asked again for as long as `patience` says, in seconds.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            _set_up(connection)
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            break
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")  # one look at both, while another process may be making them
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
     if tables and application != _APPLICATION:
         raise sqlite3.DatabaseError("the file belongs to another program")
     connection.execute("PRAGMA journal_mode = WAL")
