@@ -67,7 +67,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    # PEP 562: the engine imports httpx, which costs a fifth of a cold start; an MCP client waits for none of it.
+    # PEP 562: the engine costs a third of a cold start, and an MCP client waits for none of it.
     if name in _LATE:
         import importlib  # noqa: PLC0415 - the point of this function is to import late
 

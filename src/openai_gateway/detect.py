@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
 from openai_gateway.config.writing import is_text
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.httpx_client import Transport
 from openai_gateway.engine.upstream import Upstream, open_upstream
 from openai_gateway.routing.dialects.dialect import UpstreamRequest
 from openai_gateway.routing.plan import Provider
 from openai_gateway.wire.strict import JsonError, loads
+
+if TYPE_CHECKING:
+    from openai_gateway.engine.httpx_client import Transport
 
 PATIENCE: Final = 1.0
 """Seconds for everything; all ports are asked side by side, and a server of this machine that is well needs few ms."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from openai_gateway import GatewayError, Kind, open_gateway
+from openai_gateway.engine import httpx_client, native_client
 from openai_gateway.engine.clocks import Broke, Clocks
 from openai_gateway.engine.httpx_client import CAUSES, HttpxAnswer, mapped
+from openai_gateway.engine.native_client import Place, broke_of, place_of
 from openai_gateway.engine.upstream import Exchange, Upstream
 from openai_gateway.net.client import Unreachable
-from openai_gateway.net.connection import Gone, Unreadable, Unsendable
+from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import UpstreamRequest
 from openai_gateway.routing.plan import Provider
@@ -25,10 +32,6 @@ from tests.gateway_engine.scripted import Answer, Script, ask, chunk, provider, 
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (Unreachable("x"), Cause.CONNECT),
-        (Gone("x"), Cause.RESET),
-        (Unreadable("x"), Cause.MALFORMED),
-        (Unsendable("x"), Cause.NOT_CONFIGURED),
         (httpx.PoolTimeout(""), Cause.CONNECT_CLOCK),
         (httpx.ConnectTimeout(""), Cause.CONNECT_CLOCK),
         (httpx.ReadTimeout(""), Cause.FIRST_BYTE_CLOCK),
@@ -54,6 +57,90 @@ def test_each_exception_has_its_cause(error: Exception, cause: Cause) -> None:
 
 def test_every_transport_error_has_a_row() -> None:
     assert any(issubclass(httpx.TransportError, kind) for kind, _ in CAUSES)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "words"),
+    [
+        (Unreachable("x"), Cause.CONNECT, "x"),
+        (Gone("x"), Cause.RESET, "x"),
+        (Unreadable("x"), Cause.MALFORMED, "x"),
+        (Unsendable("x"), Cause.NOT_CONFIGURED, "x"),
+        (UnicodeError("label too long"), Cause.CONNECT, "label too long"),
+    ],
+)
+def test_each_exception_of_our_client_has_its_cause(error: Exception, cause: Cause, words: str) -> None:
+    broke = broke_of(error)
+
+    assert (broke.cause, broke.detail) == (cause, words)
+
+
+def test_every_error_of_our_client_has_a_row() -> None:
+    assert set(NetError.__subclasses__()) <= {kind for kind, _ in native_client.CAUSES}
+
+
+SAFE = st.text("abz09AZ._~:@/+,=&?-%", max_size=12)
+HOSTS = st.one_of(
+    st.from_regex(r"[a-z0-9.-]{1,12}", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map(lambda one: f"[{one}]"),
+    st.sampled_from(["bücher.example", "xn--bcher-kva.example", "EXAMPLE.com", "", "a b", "999.1.1.1", "1.2", "[::g]"]),
+)
+
+
+@given(
+    scheme=st.sampled_from(["http", "https"]),
+    host=HOSTS,
+    port=st.sampled_from(["", ":80", ":443", ":8080", ":0", ":65536", ":x"]),
+    rest=st.one_of(SAFE.map(lambda text: f"/{text}"), st.text(max_size=8)),
+)
+@example("https", "api.example.com", "", "/v1/chat/completions")
+@example("http", "127.0.0.1", ":11434", "/v1/models?limit=2")
+@example("http", "[::1]", ":80", "/v1")
+@example("https", "a", "", "/a/../b")
+@example("https", "a", "", "/%zz%41")
+def test_a_place_is_the_one_that_httpx_reads(scheme: str, host: str, port: str, rest: str) -> None:
+    url = f"{scheme}://{host}{port}{rest}"
+
+    assert read(place_of, url) == read(httpx_client.place_of, url)
+
+
+def read(reader: Callable[[str], Place], url: str) -> Place | str:
+    try:
+        return reader(url)
+    except Broke as broke:
+        return broke.detail
+
+
+def test_a_provider_that_our_client_reaches_needs_no_httpx() -> None:
+    code = """
+import sys, trio
+before = set(sys.modules)  # a coverage tool brings some of its own
+from openai_gateway import Call, GatewayError, open_gateway
+from openai_gateway.config import load
+
+async def main():
+    environ = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_KEY": "k", "MAX_RETRIES": "0"}
+    async with open_gateway(load(environ)) as gateway:
+        try:
+            await gateway.call(Call.chat(model="gpt-4", messages=[{"role": "user", "content": "Hi"}]))
+        except GatewayError as error:
+            print(error.kind.name)
+
+trio.run(main)
+print([name for name in ("httpx", "httpcore", "click", "rich") if name in set(sys.modules) - before])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["NETWORK", "[]"]
+
+
+@pytest.mark.parametrize("url", ["https://api.example.com/v1/models", "http://10.0.0.7:8000/v1", "http://[::1]:1/"])
+def test_a_plain_address_needs_no_httpx(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpx_client, "place_of", None)
+    place_of.cache_clear()
+
+    assert place_of(url).target == httpx.URL(url).raw_path
 
 
 def raise_from_within(outer: Exception, inner: Exception) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -13,7 +14,6 @@ from openai_gateway.engine.beats import Beats, with_beats
 from openai_gateway.engine.cached import call_or_recall
 from openai_gateway.engine.catalogue import Catalogue
 from openai_gateway.engine.download import Download, open_download
-from openai_gateway.engine.httpx_client import Transport
 from openai_gateway.engine.keys import Keys
 from openai_gateway.engine.parts import Parts
 from openai_gateway.engine.router import Record, Router, forget
@@ -25,6 +25,9 @@ from openai_gateway.routing.calls import Call, Model, Reply
 from openai_gateway.routing.health import BreakerState
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor, Secret
+
+if TYPE_CHECKING:
+    from openai_gateway.engine.httpx_client import Transport
 
 
 @asynccontextmanager

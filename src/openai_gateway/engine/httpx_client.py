@@ -1,29 +1,27 @@
 """Exchanges over httpx, or whatever stands in for its transport: the one room of the engine that knows its values.
 
-Its exceptions, and those of our own client, become our causes here.
+Its exceptions become our causes here. Importing it takes longer than all the rest of the engine, and most providers are
+reached by our own client: whoever needs this room imports it where it is needed.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-import attrs
 import httpx
 import trio
 
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.net.client import Around, Origin, Unreachable
-from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable
-from openai_gateway.net.transport import origin_of
+from openai_gateway.engine.native_client import Place, pieces_of
+from openai_gateway.net.client import Around, Http11Client
+from openai_gateway.net.transport import Http11Transport, origin_of
 from openai_gateway.net.words import innermost
 from openai_gateway.routing.attempts import Cause
-from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
-from openai_gateway.routing.forms import Form
+from openai_gateway.routing.dialects.dialect import UpstreamRequest
 from openai_gateway.routing.plan import Provider
 
 Transport = httpx.AsyncBaseTransport
@@ -36,10 +34,6 @@ connection may pass from hand to hand."""
 
 
 CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
-    (Unreachable, Cause.CONNECT),
-    (Gone, Cause.RESET),
-    (Unreadable, Cause.MALFORMED),
-    (Unsendable, Cause.NOT_CONFIGURED),  # a header that cannot be sent comes from the configuration
     (httpx.PoolTimeout, Cause.CONNECT_CLOCK),
     (httpx.ConnectTimeout, Cause.CONNECT_CLOCK),
     (httpx.TimeoutException, Cause.FIRST_BYTE_CLOCK),
@@ -51,11 +45,9 @@ CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (httpx.InvalidURL, Cause.CONNECT),
     (UnicodeError, Cause.CONNECT),  # a host name that IDNA or the resolver refuses, a header that is no ASCII
 )
-"""What each exception of our client and of httpx means, the first row that fits. A timeout is httpx's own: ours has
-none."""
+"""What each exception of httpx's means, the first row that fits."""
 
-FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
-"""What an exchange may raise that is not ours yet."""
+_FOREIGN: Final = tuple(kind for kind, _ in CAUSES)
 
 _GONE: Final = ("disconnected", "closed connection")  # how h11 and httpcore begin to say that the peer left too early
 
@@ -70,26 +62,23 @@ def httpx_transport(
     if provider.http2 and importlib.util.find_spec("h2") is None:  # for settings that no file was read for
         raise Broke(Cause.NOT_CONFIGURED, "HTTP/2 needs the extra `http2`")
     # trust_env stays off: config/ reads the environment, proxies and certificates included.
-    proxy = None if provider.proxy is None else httpx.Proxy(provider.proxy, ssl_context=tls_to_proxy)
+    with mapped():
+        proxy = None if provider.proxy is None else httpx.Proxy(provider.proxy, ssl_context=tls_to_proxy)
     return httpx.AsyncHTTPTransport(
         verify=tls or False, trust_env=False, limits=_LIMITS if keeps else _NONE_KEPT, proxy=proxy, http2=provider.http2
     )
 
 
-@attrs.frozen
-class Place:
-    """What a URL says, as HTTP/1.1 wants to hear it."""
-
-    origin: Origin
-    target: bytes
-    host: str
+def native_client(transport: Transport) -> Http11Client | None:
+    """Our own client, where the transport is one: httpx's values cost as much as h11 and would give nothing."""
+    return transport.client if isinstance(transport, Http11Transport) else None
 
 
-@functools.lru_cache(maxsize=1024)  # a provider has few, and httpx takes 40 us to read one
 def place_of(url: str) -> Place:
-    """Raises one of FOREIGN."""
-    parsed = httpx.URL(url)
-    return Place(origin_of(parsed), parsed.raw_path, parsed.netloc.decode("ascii"))
+    """What a URL says, written as HTTP wants it: international names, what has to be encoded. Raises Broke."""
+    with mapped():
+        parsed = httpx.URL(url)
+        return Place(origin_of(parsed), parsed.raw_path, parsed.netloc.decode("ascii"))
 
 
 async def ask(
@@ -116,16 +105,6 @@ async def ask(
         await opening.aclose()
         raise
     return HttpxAnswer(response)
-
-
-async def pieces_of(form: Form) -> AsyncGenerator[bytes, None]:
-    """The body of a form, from its beginning."""
-    for segment in form.segments:
-        if isinstance(segment, bytes):
-            yield segment
-        else:
-            async for piece in segment.pieces():
-                yield piece
 
 
 async def _watched(pieces: AsyncIterator[bytes], clocks: Clocks) -> AsyncIterator[bytes]:
@@ -175,7 +154,7 @@ class HttpxAnswer:
     async def read(self, around: Around) -> bytes:
         if self._pieces is None:
             self._pieces = aiter(self._stream)
-        with around():
+        with mapped(), around():
             return await _some(self._pieces)
 
     async def aclose(self) -> None:
@@ -220,13 +199,8 @@ def mapped() -> Iterator[None]:
     """Foreign exceptions become Broke, by the table. They are cut off: httpx's carry the request, key and all."""
     try:
         yield
-    except FOREIGN as error:
-        raise broke_of(error) from None
-
-
-def broke_of(error: Exception) -> Broke:
-    """What one of FOREIGN means."""
-    return Broke(_cause(error), _detail(error))
+    except _FOREIGN as error:
+        raise Broke(_cause(error), _detail(error)) from None
 
 
 def _cause(error: Exception) -> Cause:
@@ -236,32 +210,6 @@ def _cause(error: Exception) -> Cause:
 
 
 def _detail(error: Exception) -> str:
-    if isinstance(error, NetError):
-        return str(error)
     if isinstance(error, httpx.LocalProtocolError):
         return "the request has a header that cannot be sent"  # the words of h11 quote it, and it may be the key
     return innermost(error)
-
-
-class LocalTransport(Transport):
-    """A kind of provider that lives in this process, behind the interface of all the others."""
-
-    def __init__(self, respond: Callable[[UpstreamRequest], LocalAnswer]) -> None:
-        self._respond = respond
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        headers = tuple(request.headers.items())
-        asked = UpstreamRequest(method=request.method, url=str(request.url), headers=headers, body=body)
-        answer = self._respond(asked)
-        return httpx.Response(answer.status, headers=list(answer.headers), stream=_Pieces(answer.pieces))
-
-
-class _Pieces(httpx.AsyncByteStream):
-    def __init__(self, pieces: tuple[bytes, ...]) -> None:
-        self._pieces = pieces
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self._pieces:
-            await trio.lowlevel.checkpoint()  # as a socket would, so that a cancelled call ends here too
-            yield piece

@@ -6,34 +6,25 @@ import functools
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Union
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
 from openai_gateway import __version__
+from openai_gateway.engine import native_client
 from openai_gateway.engine.clocks import Broke, Clocks
-from openai_gateway.engine.httpx_client import (
-    FOREIGN,
-    LocalTransport,
-    Place,
-    Transport,
-    ask,
-    broke_of,
-    httpx_transport,
-    mapped,
-    pieces_of,
-    place_of,
-)
+from openai_gateway.engine.local import Local
 from openai_gateway.errors import ConfigError
 from openai_gateway.net.client import Around, Http11Client
 from openai_gateway.net.tls import client_context
-from openai_gateway.net.transport import Http11Transport
 from openai_gateway.routing.attempts import Cause
 from openai_gateway.routing.dialects.dialect import LocalAnswer, UpstreamRequest
 from openai_gateway.routing.plan import Provider
+
+if TYPE_CHECKING:
+    from openai_gateway.engine.httpx_client import Transport
 
 MAX_ANSWER_BYTES: Final = 64 * 2**20
 MAX_ERROR_BYTES: Final = 256 * 1024
@@ -62,8 +53,8 @@ class Upstream:
 
     def __init__(self, transport: Transport | None = None, *, strangers: bool = False) -> None:
         self._strangers = strangers
-        self._given = transport
-        self._own: dict[_Way, Transport] = {}
+        self._given = None if transport is None else _given(transport)
+        self._own: dict[_Way, _Client] = {}
         self._is_closed = False
 
     async def open(
@@ -81,15 +72,17 @@ class Upstream:
         meantime (servers close idle ones after seconds); that is seen when it is used, and then asked once more, but
         for what may not be done twice: the server may have left while it was doing it (RFC 9110, 9.2.2).
         """
-        with mapped():
-            transport = self._transport(provider) if respond is None else LocalTransport(respond)
+        if respond is not None:
+            await trio.lowlevel.checkpoint()
+            return Exchange(Local(respond(request)), clocks)
+        client = self._client(provider)
         try:
-            return await _send(transport, request, clocks)
+            return await _send(client, request, clocks)
         except Broke as broke:
             if broke.cause is not Cause.RESET or not clocks.reused or clocks.answered or not may_repeat:
                 raise
         # On clocks that begin anew: the time that the dead connection took must not count as connecting.
-        return await _send(transport, request, attrs.evolve(clocks), fresh=True)
+        return await _send(client, request, attrs.evolve(clocks), fresh=True)
 
     async def keep_only(self, providers: Iterable[Provider]) -> None:
         """Close the connections that none of these providers would use; nor may any exchange that is still open."""
@@ -105,21 +98,28 @@ class Upstream:
         """Shielded: closing a socket or a TLS stream of ours never waits for the peer."""
         unused = [self._own.pop(way) for way in ways]
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-            for transport in unused:
-                await transport.aclose()
+            for client in unused:
+                await client.aclose()
 
-    def _transport(self, provider: Provider) -> Transport:
+    def _client(self, provider: Provider) -> _Client:
         if self._is_closed:
             raise Broke(Cause.NOT_CONFIGURED, "the gateway is closed")
         if self._given is not None:
             return self._given
         way = _way(provider)
         if way not in self._own:
-            self._own[way] = _network_transport(provider, keeps=not self._strangers)
+            self._own[way] = _network_client(provider, keeps=not self._strangers)
         return self._own[way]
 
 
 _Way = tuple[str | None, ...]
+_Client = Union[Http11Client, "Transport"]
+
+
+def _given(transport: Transport) -> _Client:
+    from openai_gateway.engine import httpx_client  # noqa: PLC0415 - whoever gives one has imported httpx
+
+    return httpx_client.native_client(transport) or transport
 
 
 def _way(provider: Provider) -> _Way:
@@ -138,17 +138,19 @@ def _way(provider: Provider) -> _Way:
     )
 
 
-def _network_transport(provider: Provider, *, keeps: bool) -> Transport:
+def _network_client(provider: Provider, *, keeps: bool) -> _Client:
     is_https = provider.base_url.startswith("https://")
     if provider.transport == "httpx" or provider.http2 or provider.proxy is not None:
+        from openai_gateway.engine import httpx_client  # noqa: PLC0415 - slow to import, and for few providers
+
         to_proxy = (provider.proxy or "").startswith("https://")
-        return httpx_transport(
+        return httpx_client.httpx_transport(
             provider,
             tls=_tls(provider) if is_https else None,
             tls_to_proxy=_tls(attrs.evolve(provider, client_cert=None)) if to_proxy else None,
             keeps=keeps,
         )
-    return Http11Transport(tls=_tls(provider, alpn=True) if is_https else None)
+    return Http11Client(tls=_tls(provider, alpn=True) if is_https else None)
 
 
 def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
@@ -159,38 +161,12 @@ def _tls(provider: Provider, *, alpn: bool = False) -> ssl.SSLContext:
         raise Broke(Cause.NOT_CONFIGURED, str(error)) from None
 
 
-async def _send(transport: Transport, request: UpstreamRequest, clocks: Clocks, *, fresh: bool = False) -> Exchange:
-    if isinstance(transport, Http11Transport):  # without httpx's values, which cost as much as h11 and give nothing
-        return Exchange(await _ask(transport.client, request, clocks, fresh=fresh), clocks)
-    return Exchange(await ask(transport, request, _named(request), clocks), clocks)
+async def _send(client: _Client, request: UpstreamRequest, clocks: Clocks, *, fresh: bool = False) -> Exchange:
+    if isinstance(client, Http11Client):
+        return Exchange(await native_client.ask(client, request, _named(request), clocks, fresh=fresh), clocks)
+    from openai_gateway.engine import httpx_client  # noqa: PLC0415 - it is imported: the client is one of its
 
-
-async def _ask(client: Http11Client, request: UpstreamRequest, clocks: Clocks, *, fresh: bool) -> Answer:
-    try:
-        place = place_of(request.url)
-        headers = _headers_of(request, place)
-        with clocks.wait():
-            return await client.ask(
-                place.origin,
-                method=request.method,
-                target=place.target,
-                headers=headers,
-                body=request.body if request.form is None else partial(pieces_of, request.form),
-                watch=clocks,
-                fresh=fresh,
-            )
-    except FOREIGN as error:
-        raise broke_of(error) from None
-
-
-def _headers_of(request: UpstreamRequest, place: Place) -> list[tuple[str, str]]:
-    """With those that HTTP asks for: a Host, if the configuration names none, and the length of the body."""
-    headers = _named(request)
-    if not any(name.lower() == "host" for name, _ in request.headers):
-        headers.insert(0, ("Host", place.host))
-    if request.size or request.method != "GET":
-        headers.append(("Content-Length", str(request.size)))
-    return headers
+    return Exchange(await httpx_client.ask(client, request, _named(request), clocks), clocks)
 
 
 def _named(request: UpstreamRequest) -> list[tuple[str, str]]:
@@ -211,7 +187,10 @@ class Answer(Protocol):
         """With names in small letters; of a repeated one the values are joined by a comma."""
 
     async def read(self, around: Around) -> bytes:
-        """Some of the body, as it comes; b"" at its end. `around` stands around each wait for the upstream."""
+        """Some of the body, as it comes; b"" at its end. Raises Broke.
+
+        `around` stands around each wait for the upstream.
+        """
 
     async def aclose(self) -> None:
         """Close at once, whatever is still to come; a connection whose answer was read to its end is kept."""
@@ -242,9 +221,11 @@ class Exchange:
             self._refuse_encoding()
         try:
             return await self._answer.read(self._clocks.wait)
-        except FOREIGN as error:
-            broke = broke_of(error)
-        raise Broke(Cause.CUT, broke.detail) if broke.cause is Cause.RESET else broke
+        except Broke as broke:
+            if broke.cause is not Cause.RESET:
+                raise
+            cut = Broke(Cause.CUT, broke.detail)
+        raise cut
 
     async def read_all(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body. Raises Broke, also where it is longer than `limit`."""

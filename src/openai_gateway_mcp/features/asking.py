@@ -15,7 +15,7 @@ from openai_gateway_mcp.features.transcript import Transcript
 from openai_gateway_mcp.transports.calls import Reporter
 
 if TYPE_CHECKING:
-    from openai_gateway import Gateway  # importing it loads httpx
+    from openai_gateway import Gateway  # importing it loads the engine
 
 _GRACE = 0.25
 """Seconds past the soft deadline until we cut the stream ourselves: the gateway, who knows the reason, is first."""

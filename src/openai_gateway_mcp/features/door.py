@@ -111,7 +111,7 @@ async def open_door(
 def _open_gateway(
     settings: GatewaySettings, *, redactor: Redactor | None = None
 ) -> AbstractAsyncContextManager[Gateway]:
-    from openai_gateway import open_gateway  # noqa: PLC0415 - loads httpx, so not before a call
+    from openai_gateway import open_gateway  # noqa: PLC0415 - loads the engine, so not before a call
 
     return open_gateway(settings, redactor=redactor)
 

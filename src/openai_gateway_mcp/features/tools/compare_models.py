@@ -16,7 +16,7 @@ from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, argu
 from openai_gateway_mcp.protocol.model import Text, ToolResult
 
 if TYPE_CHECKING:
-    from openai_gateway import Gateway  # importing it loads httpx
+    from openai_gateway import Gateway  # importing it loads the engine
 
 Json = Any
 
