@@ -16,6 +16,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.secret import Secret
 from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.features.tools import TOOLS
+from openai_gateway_mcp.features.whole import MODEL_VARIABLES
 from openai_gateway_mcp.said import Flags, Said, Setting, Sort
 
 _DAY = 86_400.0
@@ -119,8 +120,8 @@ SETTINGS: tuple[Setting, ...] = (
         variable="ENABLED_TOOLS",
         flag="--enabled-tools",
         sort=Sort.TOOLS,
-        default=",".join(name for name, tool in TOOLS.items() if tool.on_by_default),
-        help="The tools that are offered, separated by commas.",
+        default=",".join(name for name, tool in TOOLS.items() if not tool.needs_model),
+        help="The tools that are offered, separated by commas; those whose model is set below are too.",
     ),
     Setting(
         name="disabled_tools",
@@ -129,6 +130,25 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TOOLS,
         default="",
         help="Tools to leave out.",
+    ),
+    *(
+        Setting(
+            name=variable.lower(),
+            variable=variable,
+            flag=f"--{variable.lower().replace('_', '-')}",
+            sort=Sort.TEXT,
+            default="",
+            help=f"The model of {tool}, which is offered then.",
+        )
+        for tool, variable in MODEL_VARIABLES.items()
+    ),
+    Setting(
+        name="allowed_roots",
+        variable="ALLOWED_ROOTS",
+        flag="--allowed-roots",
+        sort=Sort.TEXT,
+        default="",
+        help=f"Directories whose pictures and recordings tools may send; several with {os.pathsep!r} between them.",
     ),
     Setting(
         name="max_message_bytes",
@@ -234,6 +254,8 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
             soft_deadline=said.number("soft_deadline") or None,
             rate_limit=int(said.number("rate_limit")),
             tools=_tools(said),
+            tool_models=_tool_models(said),
+            roots=_roots(said),
         ),
         max_message_bytes=int(said.number("max_message_bytes")),
         max_in_flight=int(said.number("max_in_flight")),
@@ -310,7 +332,21 @@ def _nothing_to_watch(gateway: GatewaySettings, flags: Flags) -> tuple[str, ...]
 def _tools(said: Said) -> tuple[str, ...]:
     """Those switched on, in the order of the table."""
     on, off = (_tool_names(said, name) for name in ("enabled_tools", "disabled_tools"))
-    return tuple(name for name in TOOLS if name in on and name not in off)
+    with_model = _tool_models(said)
+    return tuple(name for name in TOOLS if (name in on or name in with_model) and name not in off)
+
+
+def _tool_models(said: Said) -> dict[str, str]:
+    return {tool: model for tool, variable in MODEL_VARIABLES.items() if (model := said.maybe(variable.lower()))}
+
+
+def _roots(said: Said) -> tuple[str, ...]:
+    """Raises ConfigError for what is no directory: a typing error is not to be found out at the first picture."""
+    roots = [one.strip() for one in said.text("allowed_roots").split(os.pathsep) if one.strip()]
+    for root in roots:
+        if not Path(root).is_absolute() or not Path(root).is_dir():
+            raise ConfigError(f"{said.by('allowed_roots')} has {root!r}; allowed are absolute paths of directories.")
+    return tuple(roots)
 
 
 def _tool_names(said: Said, name: str) -> frozenset[str]:

@@ -121,6 +121,14 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         help="Origins whose pages may call, such as https://app.example, separated by commas.",
     ),
     Setting(
+        name="remote_paths",
+        variable=None,
+        flag="--remote-paths",
+        sort=Sort.SWITCH,
+        default="",
+        help="Let callers name files of ALLOWED_ROOTS, which are files of this machine.",
+    ),
+    Setting(
         name="grace",
         variable="MCP_GRACE",
         flag="--grace",
@@ -163,6 +171,7 @@ class HttpSettings:
     tls: Tls | None = None
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    remote_paths: bool = False
     grace: float = 30.0
 
     @property
@@ -187,6 +196,7 @@ def load_http(said: Said) -> HttpSettings:
         tls=_tls(said),
         hosts=said.names("allowed_hosts"),
         origins=said.names("allowed_origins"),
+        remote_paths="remote_paths" in said.flags,
         grace=said.number("grace"),
     )
     if "token_env" in said.flags and settings.token is None:

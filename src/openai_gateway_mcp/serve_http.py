@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
 import trio
 
 from openai_gateway.errors import ConfigError
@@ -102,13 +103,14 @@ async def _serve(
     hangup: Hangup,
     redactor: Redactor,
 ) -> None:
+    features = settings.features if http.remote_paths else attrs.evolve(settings.features, roots=())
     client = Http11Client()
     verify = _verifier(http, settings.features.tools, client)
     tls = None if http.tls is None else server_context(http.tls.certificate, http.tls.key, http.tls.client_ca)
     listeners = await _bind(http)
     async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
         endpoint = Endpoint(
-            Guests(settings.features, door, is_private=http.asks_who),
+            Guests(features, door, is_private=http.asks_who),
             verify=verify,
             admission=Admission.of(bound=http.host, hosts=http.hosts, origins=http.origins),
             remark=log_remark,

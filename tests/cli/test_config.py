@@ -110,7 +110,7 @@ WRONG = [
     ("MAX_IN_FLIGHT", "2.5", "a whole number"),
     ("MAX_IN_FLIGHT", "9" * 50, "a whole number"),
     ("LOG_LEVEL", "loud", "one of debug, info, warn, error"),
-    ("ENABLED_TOOLS", "chat,embed", "any of chat, list_models, compare_models"),
+    ("ENABLED_TOOLS", "chat,embeds", "any of chat, list_models, compare_models"),
     ("DISABLED_TOOLS", "chats", "any of chat, list_models, compare_models"),
     ("TIMEOUT", "0", "seconds"),
     ("MAX_RETRIES", "21", "from 0 to 20"),

@@ -18,8 +18,8 @@ from openai_gateway_mcp.features.application import Application
 from openai_gateway_mcp.features.door import Door, _load_engine, open_door
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools import TOOLS
-from openai_gateway_mcp.protocol.events import Call, Era, ToolCalled
-from openai_gateway_mcp.protocol.model import Text, ToolResult
+from openai_gateway_mcp.protocol.events import Call, Era, ResourceRead, ToolCalled
+from openai_gateway_mcp.protocol.model import ResourceResult, Text, ToolResult
 
 # The door loads it in a thread, for which a virtual clock does not wait: the first test of a run would be out of time.
 _load_engine()
@@ -107,13 +107,28 @@ class Upstream(httpx.AsyncBaseTransport):
         self.headers.append(dict(request.headers))
         name = "models"
         if request.method == "POST":
-            self.bodies.append(json.loads(request.content))
+            self.bodies.append(_fields(await request.aread(), request.headers["content-type"]))
             name = self.bodies[-1]["model"].replace("-", "_")
         acts = self.acts.get(name) or self.acts["any"]
         response = (acts.pop(0) if len(acts) > 1 else acts[0])()
         if isinstance(response.stream, Events):
             self.streams.append(response.stream)
         return response
+
+
+def _fields(body: bytes, content_type: str) -> dict[str, Json]:
+    """What a body says: JSON's members, or a form's fields, a file as its headers and content in one text."""
+    if content_type.startswith("application/json"):
+        fields: dict[str, Json] = json.loads(body)
+        return fields
+    boundary = content_type.partition("boundary=")[2].encode()
+    found = {}
+    for part in body.split(b"--" + boundary)[1:-1]:
+        head, _, content = part.removesuffix(b"\r\n").partition(b"\r\n\r\n")
+        name = head.partition(b'name="')[2].partition(b'"')[0].decode()
+        is_file = b"filename=" in head
+        found[name] = f"{head.decode()}\n{content.decode('latin-1')}" if is_file else content.decode()
+    return found
 
 
 @attrs.define
@@ -152,6 +167,12 @@ class Client:
         assert isinstance(result, ToolResult)
         return result
 
+    async def read(self, uri: str) -> ResourceResult:
+        event = ResourceRead(call=a_call("resources/read"), uri=uri)
+        result = await self.application.handle(event, Watcher(wanted=False))
+        assert isinstance(result, ResourceResult)
+        return result
+
 
 @asynccontextmanager
 async def client_of(upstream: Upstream, environ: dict[str, str] | None = None, **others: Any) -> AsyncIterator[Client]:
@@ -164,9 +185,10 @@ def a_call(method: str, era: Era = Era.LEGACY, **meta: Json) -> Call:
 
 
 def text_of(result: ToolResult) -> str:
-    (block,) = result.content
-    assert isinstance(block, Text)
-    return block.text
+    """The one text of a result; what else is in it is no text."""
+    (text,) = (block.text for block in result.content if isinstance(block, Text))
+    assert isinstance(result.content[0], Text)
+    return text
 
 
 def meta_of(result: ToolResult) -> dict[str, Json]:

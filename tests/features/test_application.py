@@ -69,7 +69,7 @@ def test_each_schema_is_of_the_sort_that_breaks_no_client(tool: Tool) -> None:
 
 
 def test_only_what_is_data_has_an_output_schema() -> None:
-    assert [tool.name for tool in SERVER.tools if tool.output_schema] == ["list_models"]
+    assert [tool.name for tool in SERVER.tools if tool.output_schema] == ["list_models", "moderate"]
 
 
 def test_chat_comes_first_and_needs_no_argument_by_its_schema() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,21 +12,27 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from openai_gateway_mcp.features.application import Application
+from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.protocol.events import ToolCalled
+from openai_gateway_mcp.protocol.model import Audio, Image, ResourceLink, ResourceText
 from tests.features.scripted import (
     CANARY,
     DONE,
     FOREVER,
+    Client,
     Upstream,
     Watcher,
     a_call,
     answers,
     client_of,
     delta,
+    door_to,
     lists,
     meta_of,
     refuses,
     says,
+    settings_of,
     streams,
     text_of,
     usage,
@@ -238,16 +247,25 @@ async def test_soft_deadline_off_waits_as_long_as_it_takes(autojump_clock: MockC
     assert text_of(result) == "." * 10
 
 
-async def test_an_answer_over_the_cap_is_cut_with_a_marker_and_the_upstream_is_closed(
-    autojump_clock: MockClock,
-) -> None:
-    upstream = Upstream(m1=streams(*[delta("x" * 60)] * 5, FOREVER))
+async def test_an_answer_over_the_cap_is_cut_with_a_marker_and_all_of_it_can_be_read(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=says(*["x" * 60] * 5))
     async with client_of(upstream, max_characters=100) as client:
         result = await client.call("chat", prompt="hi", model="m1")
-        assert upstream.streams[0].closed
-    text, _, notice = text_of(result).partition("\n\n")
+        text, _, notice = text_of(result).partition("\n\n")
+        link = result.content[1]
+        assert isinstance(link, ResourceLink)
+        read = await client.read(link.uri)
     assert text == "x" * 100
-    assert "Cut at 100 characters" in notice
+    assert f"Cut at 100 of 300 characters; all that came is the resource {link.uri}" in notice
+    assert [one.text for one in read.contents if isinstance(one, ResourceText)] == ["x" * 300]
+
+
+async def test_an_answer_without_end_is_left_and_the_upstream_closed(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=streams(*[delta("x" * 600_000)] * 5, FOREVER))
+    async with client_of(upstream) as client:
+        result = await client.call("chat", prompt="hi", model="m1")
+        assert upstream.streams[0].closed
+    assert "Cut at 48,000 of 1,200,000 characters" in text_of(result)
     assert meta_of(result)["cut_by"] == "size"
 
 
@@ -419,3 +437,156 @@ async def test_a_finish_reason_shows_no_key_of_ours(autojump_clock: MockClock) -
         result = await client.call("chat", prompt="hi", model="m1")
     assert 'finish_reason "because of [redacted]"' in text_of(result)
     assert CANARY not in str(result)
+
+
+# --- conversations that go on ---------------------------------------------------------------------------------------
+
+
+def thread_in(text: str) -> str:
+    return text.rpartition("[thread_id: ")[2].removesuffix("]")
+
+
+async def test_a_conversation_goes_on_by_its_handle(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=[says("Ada."), says("In 1815.")])
+    async with client_of(upstream) as client:
+        first = await client.call("chat", prompt="Who?", model="m1", system="Be short.", thread_id="new")
+        second = await client.call("chat", prompt="When?", thread_id=thread_in(text_of(first)))
+    assert text_of(first).startswith("Ada.\n\n[thread_id: ")
+    assert meta_of(first)["thread_id"] == thread_in(text_of(first)) == thread_in(text_of(second))
+    assert upstream.bodies[1]["model"] == "m1"
+    assert upstream.bodies[1]["messages"] == [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Who?"},
+        {"role": "assistant", "content": "Ada."},
+        {"role": "user", "content": "When?"},
+    ]
+
+
+async def test_another_model_and_other_instructions_may_go_on(autojump_clock: MockClock) -> None:
+    upstream = Upstream(any=says("ok"))
+    async with client_of(upstream) as client:
+        handle = thread_in(text_of(await client.call("chat", prompt="a", model="m1", thread_id="new")))
+        await client.call("chat", prompt="b", model="m2", system="Be long.", thread_id=handle)
+        await client.call("chat", prompt="c", thread_id=handle)
+    assert [body["model"] for body in upstream.bodies] == ["m1", "m2", "m2"]
+    assert upstream.bodies[2]["messages"][0] == {"role": "system", "content": "Be long."}
+    assert [message["content"] for message in upstream.bodies[2]["messages"][1:]] == ["a", "ok", "b", "ok", "c"]
+
+
+async def test_two_turns_at_once_are_both_kept(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=says("ok"), slow=streams(5.0, delta("slowly"), delta(finish="stop"), DONE))
+    async with client_of(upstream) as client:
+        handle = thread_in(text_of(await client.call("chat", prompt="a", model="m1", thread_id="new")))
+        async with trio.open_nursery() as nursery:
+            for model in ("slow", "m1"):
+                call = functools.partial(client.call, "chat", prompt=model, model=model, thread_id=handle)
+                nursery.start_soon(call)
+        await client.call("chat", prompt="last", model="m1", thread_id=handle)
+    contents = [message["content"] for message in upstream.bodies[-1]["messages"]]
+    assert contents == ["a", "ok", "m1", "ok", "slow", "slowly", "last"]
+
+
+@pytest.mark.parametrize("handle", ["", "nobody", "openai://results/x"])
+async def test_an_unknown_conversation_is_a_wrong_argument(handle: str, autojump_clock: MockClock) -> None:
+    async with client_of(Upstream(m1=says("ok"))) as client:
+        result = await client.call("chat", prompt="a", model="m1", thread_id=handle)
+    assert result.is_error
+    assert "Wrong argument `thread_id`" in text_of(result)
+    assert '"new" for a new conversation' in text_of(result)
+
+
+async def test_a_conversation_is_its_callers_own_and_ends_after_an_hour_without_use(autojump_clock: MockClock) -> None:
+    async with door_to(Upstream(m1=says("ok"))) as door:
+        kept = Kept()
+        ada, ben = (Client(Application(settings_of(tenant=name), door, kept=kept)) for name in ("ada", "ben"))
+        handle = thread_in(text_of(await ada.call("chat", prompt="a", model="m1", thread_id="new")))
+        assert (await ben.call("chat", prompt="b", model="m1", thread_id=handle)).is_error
+        await trio.sleep(3000)
+        assert not (await ada.call("chat", prompt="b", model="m1", thread_id=handle)).is_error
+        await trio.sleep(3601)
+        assert (await ada.call("chat", prompt="c", model="m1", thread_id=handle)).is_error
+
+
+async def test_a_long_conversation_loses_its_oldest_turns_and_begins_with_a_question(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=says("y" * 300_000))
+    async with client_of(upstream) as client:
+        handle = thread_in(text_of(await client.call("chat", prompt="1", model="m1", thread_id="new")))
+        for number in ("2", "3", "4", "5"):
+            await client.call("chat", prompt=number, model="m1", thread_id=handle)
+    messages = upstream.bodies[-1]["messages"]
+    assert [message["content"] for message in messages if message["role"] == "user"] == ["2", "3", "4", "5"]
+    assert messages[0]["role"] == "user"
+
+
+async def test_a_turn_that_failed_is_not_kept(autojump_clock: MockClock) -> None:
+    upstream = Upstream(m1=[says("ok"), refuses(400, "no"), says("ok")])
+    async with client_of(upstream) as client:
+        handle = thread_in(text_of(await client.call("chat", prompt="a", model="m1", thread_id="new")))
+        assert (await client.call("chat", prompt="b", thread_id=handle)).is_error
+        await client.call("chat", prompt="c", thread_id=handle)
+    assert [message["content"] for message in upstream.bodies[-1]["messages"]] == ["a", "ok", "c"]
+
+
+# --- pictures and sound ---------------------------------------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+async def test_a_picture_of_an_allowed_directory_is_sent_as_data(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    upstream = Upstream(m1=says("a cat"))
+    async with client_of(upstream, roots=(str(tmp_path),)) as client:
+        result = await client.call("chat", prompt="What?", model="m1", images=str(tmp_path / "cat.png"))
+    assert text_of(result) == "a cat"
+    assert upstream.bodies[0]["messages"][0]["content"] == [
+        {"type": "text", "text": "What?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}},
+    ]
+
+
+async def test_what_is_no_picture_or_not_allowed_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_text("root:x:0")
+    upstream = Upstream(m1=says("ok"))
+    async with client_of(upstream, roots=(str(tmp_path),)) as client:
+        for path, words in (
+            (str(tmp_path / "secret.png"), "PNG, JPEG, GIF or WebP"),
+            ("/etc/passwd", "none of the allowed directories"),
+            (str(tmp_path / "cat.png"), "no such file"),
+            ("http://inside.example/cat.png", "absolute"),
+        ):
+            result = await client.call("chat", prompt="What?", model="m1", images=[path])
+            assert result.is_error
+            assert words in text_of(result)
+            assert "root:x" not in text_of(result)
+    async with client_of(upstream) as client:
+        result = await client.call("chat", prompt="What?", model="m1", images=[str(tmp_path / "secret.png")])
+    assert "ALLOWED_ROOTS names no directory" in text_of(result)
+    assert upstream.bodies == []
+
+
+async def test_pictures_and_sound_that_a_model_made_are_blocks(autojump_clock: MockClock) -> None:
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{base64.b64encode(PNG).decode()}"}}
+    far = {"type": "image_url", "image_url": {"url": "https://pictures.example/1.png"}}
+    sound = b"RIFF\0\0\0\0WAVEfmt " + bytes(40)
+    halves = [{"data": base64.b64encode(half).decode()} for half in (sound[:30], sound[30:])]
+    upstream = Upstream(
+        m1=streams(delta(images=[picture, far, {"odd": 1}, 7]), delta(finish="stop"), DONE),
+        m2=streams(
+            delta(audio=halves[0] | {"transcript": "Meow"}),
+            delta(audio=halves[1]),
+            delta(audio={"data": "?"}),
+            delta(finish="stop"),
+            DONE,
+        ),
+    )
+    async with client_of(upstream) as client:
+        seen = await client.call("chat", prompt="Draw", model="m1")
+        heard = await client.call("chat", prompt="Say", model="m2")
+    assert text_of(seen) == "[m1 sent no text.]"
+    assert not seen.is_error
+    assert seen.content[1:] == (
+        Image(data=base64.b64encode(PNG).decode(), mime_type="image/png"),
+        ResourceLink(uri="https://pictures.example/1.png", name="picture"),
+    )
+    assert text_of(heard) == "Meow"
+    assert heard.content[1:] == (Audio(data=base64.b64encode(sound).decode(), mime_type="audio/wav"),)

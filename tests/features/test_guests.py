@@ -16,7 +16,7 @@ from openai_gateway_mcp.transports.callers import ANYBODY, Caller
 from tests.features.scripted import Upstream, Watcher, a_call, door_to, lists, says, text_of
 
 Json = Any
-NAMES = tuple(name for name, tool in TOOLS.items() if tool.on_by_default)
+NAMES = tuple(name for name, tool in TOOLS.items() if not tool.needs_model)
 
 
 async def ask(guests: Guests, caller: Caller, tool: str = "chat", **arguments: Json) -> ToolResult:

@@ -26,13 +26,18 @@ class End(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What one model said. `waited_for` is the gateway's word on what the soft deadline interrupted, if it had one."""
+    """What one model said. `waited_for` is the gateway's word on what the soft deadline interrupted, if it had one.
+
+    `pictures` are URLs, `sound` bytes.
+    """
 
     model: str
     end: End
     text: str = ""
     reasoning: str = ""
     refusal: str = ""
+    pictures: tuple[str, ...] = attrs.field(default=(), repr=False)
+    sound: bytes = attrs.field(default=b"", repr=False)
     finish_reason: str | None = None
     served: Served | None = None
     waited_for: str = ""
@@ -46,10 +51,18 @@ class Shown:
     is_error: bool = False
 
 
-def show(answer: Answer, *, soft_deadline: float | None, max_characters: int) -> Shown:
-    """The text to return, at most `max_characters` of the model's own plus a notice of a line or two."""
+def show(answer: Answer, *, soft_deadline: float | None, max_characters: int, whole_at: str | None = None) -> Shown:
+    """The text to return, at most `max_characters` of the model's own plus a notice of a line or two.
+
+    `whole_at`: the URI under which all of a longer text can be read.
+    """
     if answer.text.strip():  # a model that only reasoned often leaves the line breaks after it
-        return _with_notice(answer.text, _text_notice(answer, soft_deadline, max_characters), max_characters)
+        notice = _text_notice(answer, soft_deadline, max_characters)
+        if whole_at is not None:
+            notice = f"{_whole_notice(answer, max_characters, whole_at)} {notice}".rstrip()
+        return _with_notice(answer.text, notice, max_characters)
+    if answer.pictures or answer.sound:
+        return Shown(text=f"[{answer.model} sent no text.]")
     if answer.refusal:
         return _with_notice(f"[{answer.model} refused to answer:]\n\n{answer.refusal}", "", max_characters)
     if answer.end is End.SOFT_DEADLINE:
@@ -65,21 +78,27 @@ def served_meta(answer: Answer) -> dict[str, Json]:
     facts: dict[str, Json] = {"model": answer.model, "finish_reason": answer.finish_reason}
     if answer.end is not End.FINISHED:
         facts["cut_by"] = answer.end.value
-    if (served := answer.served) is not None:
-        facts |= {
-            "model": served.model,
-            "finish_reason": served.finish_reason or answer.finish_reason,
-            "usage": _usage(served),
-            "request_id": served.request_id,
-            "latency_ms": _milliseconds(served.elapsed),
-            "first_byte_ms": None if served.first_byte is None else _milliseconds(served.first_byte),
-            "cost": served.cost,
-            "target": served.target,
-            "attempts": served.attempts,
-            "continued": served.continued or None,
-            "cached": served.cached or None,
-            "warnings": list(served.warnings) or None,
-        }
+    if answer.served is not None:
+        facts |= facts_of(answer.served)
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def facts_of(served: Served) -> dict[str, Json]:
+    """The same of a call that was served whole."""
+    facts = {
+        "model": served.model,
+        "finish_reason": served.finish_reason,
+        "usage": _usage(served),
+        "request_id": served.request_id,
+        "latency_ms": _milliseconds(served.elapsed),
+        "first_byte_ms": None if served.first_byte is None else _milliseconds(served.first_byte),
+        "cost": served.cost,
+        "target": served.target,
+        "attempts": served.attempts,
+        "continued": served.continued or None,
+        "cached": served.cached or None,
+        "warnings": list(served.warnings) or None,
+    }
     return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -121,6 +140,13 @@ def _size_notice(max_characters: int) -> str:
     return (
         f"Cut at {max_characters:,} characters, the most that is returned; the rest was not read. "
         "Ask for a shorter answer, or for it in parts."
+    )
+
+
+def _whole_notice(answer: Answer, max_characters: int, uri: str) -> str:
+    return (
+        f"Cut at {max_characters:,} of {len(answer.text):,} characters; all that came is the resource {uri}, "
+        "for an hour."
     )
 
 

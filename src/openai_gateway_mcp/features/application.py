@@ -14,6 +14,7 @@ from openai_gateway_mcp.features.completion import complete
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.extensions import METHODS, answer_extension
 from openai_gateway_mcp.features.failures import error_meta, explain
+from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
 from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, read_resource
@@ -65,9 +66,13 @@ def describe(settings: Settings) -> Server:
 class Application:
     """Answers every call of a connection through one door."""
 
-    def __init__(self, settings: Settings, door: Door, *, rate_limit: RateLimit | None = None) -> None:
+    def __init__(
+        self, settings: Settings, door: Door, *, rate_limit: RateLimit | None = None, kept: Kept | None = None
+    ) -> None:
+        """`kept` is shared by the applications of all callers."""
         self._settings = settings
         self._door = door
+        self._kept = kept or Kept()
         self._rate_limit = rate_limit or RateLimit(settings.rate_limit)
         self._answers: dict[type[Any], Callable[[Any, Reporter], Awaitable[Result]]] = {
             ToolCalled: self._call_tool,
@@ -79,7 +84,7 @@ class Application:
 
     def with_settings(self, settings: Settings) -> Application:
         """The same caller's, under other settings: what it used of its limit stays used."""
-        return Application(settings, self._door, rate_limit=self._rate_limit)
+        return Application(settings, self._door, rate_limit=self._rate_limit, kept=self._kept)
 
     async def handle(self, work: Work, reporter: Reporter) -> Result:
         """The result of one call. Raises Fault or ResourceNotFound for what is to be a JSON-RPC error."""
@@ -90,7 +95,7 @@ class Application:
         tool = TOOLS.get(asked.name)
         if tool is None or asked.name not in self._settings.tools:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {asked.name}. There are {', '.join(self._settings.tools)}.")
-        context = Context(door=self._door, settings=self._settings, call=asked.call, reporter=reporter)
+        context = Context(door=self._door, settings=self._settings, kept=self._kept, call=asked.call, reporter=reporter)
         soft = self._settings.soft_deadline
         with trio.CancelScope(deadline=math.inf if soft is None else trio.current_time() + soft + _GRACE):
             try:
@@ -106,7 +111,7 @@ class Application:
         )
 
     async def _read_resource(self, asked: ResourceRead, _reporter: Reporter) -> Result:
-        return await read_resource(asked.uri, self._door, self._settings)
+        return await read_resource(asked.uri, self._door, self._settings, self._kept)
 
     async def _fill_prompt(self, asked: PromptAsked, _reporter: Reporter) -> Result:
         return fill_prompt(asked.name, asked.arguments)

@@ -82,6 +82,8 @@ async def ask(gateway: Gateway, call: Call, *, pace: Pace, max_characters: int) 
         text=transcript.text,
         reasoning=transcript.reasoning,
         refusal=transcript.refusal,
+        pictures=transcript.pictures,
+        sound=transcript.sound,
         finish_reason=None if asking.served is None else asking.served.finish_reason,
         served=asking.served,
         waited_for=asking.waited_for,

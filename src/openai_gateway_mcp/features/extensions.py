@@ -11,8 +11,8 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import seed_fault
 from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.features.settings import Settings
-from openai_gateway_mcp.features.tools.chat import traceparent
 from openai_gateway_mcp.features.tools.list_models import model_entry
+from openai_gateway_mcp.features.tools.spec import traceparent
 from openai_gateway_mcp.features.transcript import text_of
 from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, METHOD_NOT_FOUND, Fault
 from openai_gateway_mcp.protocol.events import ExtensionCalled

@@ -6,9 +6,12 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+import trio
+
 from openai_gateway import GatewayError
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import standard_fault
+from openai_gateway_mcp.features.kept import RESULTS_URI, Kept
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools.list_models import model_entry
 from openai_gateway_mcp.protocol.errors import ResourceNotFound
@@ -41,8 +44,13 @@ TEMPLATES = (
 )
 
 
-async def read_resource(uri: str, door: Door, settings: Settings) -> ResourceResult:
-    """The JSON behind `uri`. Raises ResourceNotFound, or Fault when the gateway cannot say."""
+async def read_resource(uri: str, door: Door, settings: Settings, kept: Kept) -> ResourceResult:
+    """What is behind `uri`. Raises ResourceNotFound, or Fault when the gateway cannot say."""
+    if uri.startswith(RESULTS_URI):
+        await trio.lowlevel.checkpoint()
+        if (parked := kept.read(settings.tenant, uri)) is None:
+            raise ResourceNotFound(uri)
+        return parked
     is_list = uri == MODELS_URI
     if not is_list and not uri.startswith(MODELS_URI + "/"):
         raise ResourceNotFound(uri)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -20,6 +20,7 @@ class Settings:
 
     `rate_limit` is in calls a minute, 0 for off. `tenant` is who asks, for the gateway's cache: on stdio there is one
     client, and its process is its own. `models` are the patterns of the names that it may ask, None for all.
+    `tool_models`: the model of each tool that does not chat. `roots` are the directories whose files may be sent.
     """
 
     gateway: GatewaySettings
@@ -29,6 +30,8 @@ class Settings:
     tools: tuple[str, ...] = ()
     tenant: str = "stdio"
     models: tuple[str, ...] | None = None
+    tool_models: Mapping[str, str] = attrs.field(factory=dict)
+    roots: tuple[str, ...] = ()
 
     def may_ask(self, model: str) -> bool:
         """Whether this caller may use the model."""

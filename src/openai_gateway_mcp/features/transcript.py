@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import binascii
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -40,6 +43,17 @@ class Transcript:
     _text: list[str] = attrs.field(factory=list)
     _reasoning: list[str] = attrs.field(factory=list)
     _refusal: list[str] = attrs.field(factory=list)
+    _pictures: list[str] = attrs.field(factory=list)
+    _sound: bytearray = attrs.field(factory=bytearray)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Their URLs, most often data: ones (OpenRouter's and Gemini's way to send a picture that a model made)."""
+        return tuple(self._pictures)
+
+    @property
+    def sound(self) -> bytes:
+        return bytes(self._sound)
 
     @property
     def text(self) -> str:
@@ -64,9 +78,22 @@ class Transcript:
         self._take(self._refusal, delta.get("refusal"))
         self._take(self._reasoning, next((delta[key] for key in _REASONING_KEYS if delta.get(key)), None))
         self._take(self._reasoning, thinking_of(delta.get("content")))
+        self._take_media(delta)
         piece = self._take(self._text, text_of(delta.get("content")))
         self.characters += len(piece)
         return piece
+
+    def _take_media(self, delta: Mapping[str, Json]) -> None:
+        for url in _urls(delta.get("images")):
+            self._pictures.append(url)
+            self.received += len(url)
+        if not isinstance(sound := delta.get("audio"), Mapping):
+            return
+        self._take(self._text, sound.get("transcript"))
+        if isinstance(data := sound.get("data"), str):
+            self.received += len(data)
+            with contextlib.suppress(binascii.Error):  # what is no base64 is no sound
+                self._sound += base64.b64decode(data, validate=True)
 
     def _take(self, pieces: list[str], piece: Json) -> str:
         if not isinstance(piece, str):
@@ -74,6 +101,14 @@ class Transcript:
         pieces.append(piece)
         self.received += len(piece)
         return piece
+
+
+def _urls(images: Json) -> Iterator[str]:
+    for one in images if isinstance(images, list) else []:
+        holder = one.get("image_url") if isinstance(one, Mapping) else None
+        url = holder.get("url") if isinstance(holder, Mapping) else None
+        if isinstance(url, str):
+            yield url
 
 
 def _first_choice(event: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 import trio
 
 from openai_gateway import Call, GatewayError
-from openai_gateway_mcp.features.answer import prefixed, served_meta, show
+from openai_gateway_mcp.features.answer import Answer, prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.default_model import choose, with_names
-from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, WrongArgument, argument
-from openai_gateway_mcp.protocol.model import Text, ToolResult
+from openai_gateway_mcp.features.kept import Parked, Thread
+from openai_gateway_mcp.features.media import decoded, media_of
+from openai_gateway_mcp.features.roots import FileRefused, read_within
+from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, WrongArgument, argument, traceparent
+from openai_gateway_mcp.protocol.model import Audio, Block, Image, ResourceLink, Text, ToolResult
 
 Json = Any
 Object = Mapping[str, Any]
+
+_NEW: Final = "new"
+_MAX_READ: Final = 1_000_000
+"""Characters of an answer that are read; those that the result has no place for are parked."""
+_MAX_THREAD: Final = 2**20
+"""Characters of JSON of a conversation that are sent again; the oldest turns are left out first."""
+_MAX_PICTURE: Final = 20 * 2**20
+_PICTURES: Final = "https:// URLs, data:image/ URLs, or paths of pictures in an allowed directory"
 
 
 @attrs.frozen(kw_only=True)
@@ -34,17 +46,22 @@ class ChatArgs:
     reasoning_effort: str | None = argument(default=None, help="As the model knows it: low, medium, high…")
     json_schema: Mapping[str, Json] | None = argument(default=None, help="A JSON Schema the answer must follow.")
     images: tuple[str, ...] | None = argument(
-        default=None, help="Pictures that go with prompt: https:// or data:image/ URLs."
+        default=None,
+        rule=Rule(help="For prompt: https: or data: URLs, allowed paths.", or_one=True),
     )
+    thread_id: str | None = argument(default=None, help='"new" starts a conversation; the id in its answer goes on.')
 
 
 async def chat(args: ChatArgs, context: Context) -> ToolResult:
-    """One text block: clients that are given structured content show their model nothing else."""
+    """One text block first: clients that are given structured content show their model nothing else."""
     soft = context.settings.soft_deadline
     deadline = None if soft is None else trio.current_time() + soft
-    body = _body(args)
+    thread = _thread(args, context)
+    said = await _said(args, context)
+    body = _body(args, said, thread)
     gateway = await context.door.gateway()
-    choice = await choose(context.door, args.model, context.settings)
+    asked = args.model or (None if thread is None else thread.model)
+    choice = await choose(context.door, asked, context.settings)
     call = Call(
         model=choice.model,
         body=body,
@@ -57,42 +74,103 @@ async def chat(args: ChatArgs, context: Context) -> ToolResult:
     )
     limit = context.settings.max_characters
     try:
-        answer = await ask(gateway, call, pace=Pace(context.reporter), max_characters=limit)
+        answer = await ask(gateway, call, pace=Pace(context.reporter), max_characters=max(limit, _MAX_READ))
     except GatewayError as error:
-        raise await with_names(context.door, error, args.model, context.settings) from error
-    shown = show(answer, soft_deadline=soft, max_characters=limit)
+        raise await with_names(context.door, error, asked, context.settings) from error
+    link = None
+    if len(answer.text) > limit:
+        link = context.kept.park(context.settings.tenant, Parked("answer.txt", answer.text, "text/plain"))
+    shown = show(answer, soft_deadline=soft, max_characters=limit, whole_at=None if link is None else link.uri)
     facts = served_meta(answer) | ({"default_model_note": choice.note} if choice.note else {})
-    return ToolResult(content=(Text(shown.text),), is_error=shown.is_error, meta=prefixed(facts))
+    text = shown.text
+    if args.thread_id is not None and not shown.is_error:
+        handle = _keep(args, said, answer, context)
+        text += f"\n\n[thread_id: {handle}]" if handle else "\n\n[This conversation is too long to go on with.]"
+        facts |= {} if handle is None else {"thread_id": handle}
+    blocks: list[Block] = [Text(text), *([] if link is None else [link]), *_made(answer)]
+    return ToolResult(content=tuple(blocks), is_error=shown.is_error, meta=prefixed(facts))
 
 
-def traceparent(meta: Mapping[str, Json]) -> str | None:
-    """The W3C trace context that MCP lets a client put in `_meta`."""
-    value = meta.get("traceparent")
-    return value if isinstance(value, str) else None
+def _made(answer: Answer) -> Iterator[Block]:
+    """The pictures and the sound of the model's own making. What is only an address is not fetched."""
+    for url in answer.pictures:
+        data = decoded(url)
+        media = None if data is None else media_of(data)
+        if media is not None and media.mime_type.startswith("image/"):
+            yield Image(data=media.base64, mime_type=media.mime_type)
+        elif url.startswith(("https://", "http://")):
+            yield ResourceLink(uri=url, name="picture")
+    if (sound := media_of(answer.sound)) is not None:
+        yield Audio(data=sound.base64, mime_type=sound.mime_type)
 
 
-def _body(args: ChatArgs) -> dict[str, Json]:
+# --- conversations that go on ---------------------------------------------------------------------------------------
+
+
+def _thread(args: ChatArgs, context: Context) -> Thread | None:
+    """Where the conversation stands, None where none is gone on with. Raises WrongArgument."""
+    if args.thread_id in {None, _NEW}:
+        return None
+    thread = context.kept.threads.get(context.settings.tenant, args.thread_id or "")
+    if thread is None:
+        raise WrongArgument.of(
+            "thread_id",
+            args.thread_id,
+            f'"{_NEW}" for a new conversation, or the thread_id of an answer of the last hour',
+        )
+    return thread
+
+
+def _keep(args: ChatArgs, said: Sequence[Object], answer: Answer, context: Context) -> str | None:
+    """The handle of the conversation with this turn; None where it is too long to be kept.
+
+    What stands there now counts, not what stood there when the model was asked: another turn may have ended meanwhile.
+    """
+    owner, threads = context.settings.tenant, context.kept.threads
+    handle = None if args.thread_id == _NEW else args.thread_id
+    before = None if handle is None else threads.get(owner, handle)
+    earlier = () if before is None else before.messages
+    messages = [*earlier, *said, {"role": "assistant", "content": answer.text}]
+    sizes = [len(json.dumps(message)) for message in messages]
+    while sum(sizes) > _MAX_THREAD and len(messages) > 1:
+        del messages[0], sizes[0]
+        while len(messages) > 1 and messages[0].get("role") != "user":
+            del messages[0], sizes[0]
+    system = args.system if args.system is not None or before is None else before.system
+    thread = Thread(model=answer.model, system=system, messages=tuple(messages))
+    return threads.put(owner, thread, sum(sizes), handle)
+
+
+# --- the request ----------------------------------------------------------------------------------------------------
+
+
+def _body(args: ChatArgs, said: Sequence[Object], thread: Thread | None) -> dict[str, Json]:
     """The request, with nothing in it that the caller did not say."""
-    said = {
+    system = args.system if args.system is not None or thread is None else thread.system
+    first: list[Object] = [] if system is None else [{"role": "system", "content": system}]
+    earlier = () if thread is None else thread.messages
+    others = {
         "max_tokens": args.max_tokens,
         "temperature": args.temperature,
         "reasoning_effort": args.reasoning_effort,
         "response_format": None if args.json_schema is None else _response_format(args.json_schema),
     }
-    return {"messages": _messages(args)} | {name: value for name, value in said.items() if value is not None}
+    known = {name: value for name, value in others.items() if value is not None}
+    return {"messages": [*first, *earlier, *said]} | known
 
 
 def _response_format(schema: Object) -> Json:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-def _messages(args: ChatArgs) -> list[Object]:
-    system = [] if args.system is None else [{"role": "system", "content": args.system}]
+async def _said(args: ChatArgs, context: Context) -> list[Object]:
+    """The messages of this call alone. Raises WrongArgument."""
     if (args.prompt is None) == (args.messages is None):
         which = "neither came" if args.prompt is None else "both came"
         raise WrongArgument(f"Wrong arguments `prompt` and `messages`: {which}. Accepted: exactly one of them.")
     if args.messages is None:
-        return [*system, {"role": "user", "content": _content(args.prompt or "", args.images or ())}]
+        await trio.lowlevel.checkpoint()
+        return [{"role": "user", "content": await _content(args.prompt or "", args.images or (), context)}]
     if args.images:
         raise WrongArgument(
             "Wrong argument `images`: it goes with `prompt`. In `messages`, use image_url content parts."
@@ -100,27 +178,39 @@ def _messages(args: ChatArgs) -> list[Object]:
     for message in args.messages:
         if not isinstance(message.get("role"), str):
             raise WrongArgument.of("messages", message, 'objects that each have a "role", as OpenAI messages do')
-    return [*system, *args.messages]
+    await trio.lowlevel.checkpoint()
+    return list(args.messages)
 
 
-def _content(prompt: str, images: tuple[str, ...]) -> Json:
+async def _content(prompt: str, images: tuple[str, ...], context: Context) -> Json:
     if not images:
-        return prompt
-    for url in images:
-        if not url.startswith(("https://", "data:image/")):
-            raise WrongArgument.of("images", url, "https:// URLs and data:image/ URLs; no file is read")
-    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in images]
+        return prompt  # noqa: ASYNC910 - its caller has passed one
+    pictures = [{"type": "image_url", "image_url": {"url": await _picture(one, context)}} for one in images]
     return [{"type": "text", "text": prompt}, *pictures]
+
+
+async def _picture(said: str, context: Context) -> str:
+    """The URL of a picture, for a file a data: one. What an https:// URL leads to is the provider's to fetch."""
+    if said.startswith(("https://", "data:image/")):
+        await trio.lowlevel.checkpoint()
+        return said
+    try:
+        _, data = await trio.to_thread.run_sync(read_within, said, context.settings.roots, _MAX_PICTURE)
+    except FileRefused as refused:
+        raise WrongArgument.of("images", said, f"{_PICTURES}; as a path: {refused}") from None
+    media = media_of(data)
+    if media is None or not media.mime_type.startswith("image/"):
+        raise WrongArgument.of("images", said, "a file that is a PNG, JPEG, GIF or WebP picture")
+    return media.data_url
 
 
 CHAT = ToolSpec(
     name="chat",
     title="Ask a model",
     description=(
-        "Ask another AI model and get its answer as text. Use it for a second opinion, for a task another model is "
-        "better at, or when the user names a model. The model sees only what is sent here: no files, no conversation, "
-        "so put all it needs into prompt. Costs the tokens of one request, billed to the configured key; long answers "
-        "take up to a minute and then come back partial, with a notice."
+        "Ask another AI model and get its answer as text. Use it for a second opinion, or when the user names a model. "
+        "The model sees only what is sent here: put all it needs into prompt. Costs the tokens of one request; after "
+        "a minute an answer comes back partial, with a notice."
     ),
     args=ChatArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},

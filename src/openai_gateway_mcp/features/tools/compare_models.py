@@ -11,8 +11,7 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import Shown, prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.failures import error_meta, explain
-from openai_gateway_mcp.features.tools.chat import traceparent
-from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, argument
+from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, argument, traceparent
 from openai_gateway_mcp.protocol.model import Text, ToolResult
 
 if TYPE_CHECKING:
@@ -90,9 +89,8 @@ COMPARE_MODELS = ToolSpec(
     name="compare_models",
     title="Compare models",
     description=(
-        "Ask 2 to 8 models the same question at once and get their answers side by side, a section each; a model that "
-        "fails or is too slow says so in its section. Use it when the user wants several opinions or wants to choose a "
-        "model. Costs one request for each model."
+        "Ask 2 to 8 models the same question and get their answers side by side, a section each. Use it for several "
+        "opinions, or to choose a model. Costs one request for each model."
     ),
     args=CompareArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},

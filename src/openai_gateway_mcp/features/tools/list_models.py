@@ -95,8 +95,7 @@ LIST_MODELS = ToolSpec(
     name="list_models",
     title="List models",
     description=(
-        "List the models that chat and compare_models can ask, as the gateway names them. Use it before naming a model "
-        "you are not sure of. Costs nothing; the list is cached for minutes."
+        "List the models that can be asked. Use it before naming one that you are not sure of. Costs nothing."
     ),
     args=ListArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},

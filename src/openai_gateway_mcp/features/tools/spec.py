@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from openai_gateway_mcp.features.door import Door
+from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.protocol.events import Call
 from openai_gateway_mcp.protocol.model import Text, Tool, ToolResult
@@ -33,7 +34,10 @@ class WrongArgument(Exception):
 
 @attrs.frozen(kw_only=True)
 class Rule:
-    """What is asked of an argument beyond its type; `choices` become an enum, bounds are inclusive."""
+    """What is asked of an argument beyond its type; `choices` become an enum, bounds are inclusive.
+
+    `or_one`: one string is taken for an array of it. The schema does not say so: a union breaks some clients.
+    """
 
     help: str = ""
     choices: tuple[str, ...] = ()
@@ -42,6 +46,7 @@ class Rule:
     min_items: int | None = None
     max_items: int | None = None
     min_length: int | None = None
+    or_one: bool = False
 
 
 def argument(*, default: Any = attrs.NOTHING, rule: Rule | None = None, help: str = "") -> Any:  # noqa: A002 - the word
@@ -51,17 +56,25 @@ def argument(*, default: Any = attrs.NOTHING, rule: Rule | None = None, help: st
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """All that a handler may reach: the way to the gateway, the settings, the call it works for and its progress."""
+    """All that a handler may reach: the way to the gateway, the settings, the call it works for and its progress.
+
+    `kept` is what was left for later, by any call of any caller: `settings.tenant` is whose it is.
+    """
 
     door: Door
     settings: Settings
+    kept: Kept
     call: Call
     reporter: Reporter
 
 
 @attrs.frozen(kw_only=True)
 class ToolSpec:
-    """One tool. `handler` takes an instance of `args`; a GatewayError it lets through is made a text by its caller."""
+    """One tool. `handler` takes an instance of `args`; a GatewayError it lets through is made a text by its caller.
+
+    `needs_model`: the default model is none of its kind, so it is offered where one is set for it, or where it is asked
+    for by name.
+    """
 
     name: str
     title: str
@@ -70,7 +83,7 @@ class ToolSpec:
     annotations: Mapping[str, Json]
     handler: Callable[[Any, Context], Awaitable[ToolResult]]
     output_schema: Mapping[str, Json] | None = None
-    on_by_default: bool = True
+    needs_model: bool = False
 
     def describe(self) -> Tool:
         return Tool(
@@ -86,6 +99,12 @@ class ToolSpec:
 def failure(text: str, meta: Mapping[str, Json] | None = None) -> ToolResult:
     """A result that says what went wrong. Never with structured content: some clients then show nothing else."""
     return ToolResult(content=(Text(text),), is_error=True, meta=meta or {})
+
+
+def traceparent(meta: Mapping[str, Json]) -> str | None:
+    """The W3C trace context that MCP lets a client put in `_meta`."""
+    value = meta.get("traceparent")
+    return value if isinstance(value, str) else None
 
 
 # --- the schema of an arguments class -------------------------------------------------------------------------------
@@ -170,6 +189,8 @@ def _read(field: attrs.Attribute[Any], arguments: Mapping[str, Json]) -> Any:
     from openai_gateway.wire.structure import StructureError, structure  # noqa: PLC0415 - cattrs, not before a call
 
     came = arguments[field.name]
+    if _rule(field).or_one and isinstance(came, str):
+        came = [came]
     try:
         value = structure(came, field.type)
     except StructureError as error:
