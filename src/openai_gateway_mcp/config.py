@@ -15,8 +15,7 @@ from openai_gateway.config import addresses, environment
 from openai_gateway.errors import ConfigError
 from openai_gateway.secret import Secret
 from openai_gateway_mcp.features.settings import Settings as FeatureSettings
-from openai_gateway_mcp.features.tools import TOOLS
-from openai_gateway_mcp.features.whole import MODEL_VARIABLES
+from openai_gateway_mcp.features.tools import MODEL_VARIABLES
 from openai_gateway_mcp.said import Flags, Said, Setting, Sort
 
 _DAY = 86_400.0
@@ -120,7 +119,7 @@ SETTINGS: tuple[Setting, ...] = (
         variable="ENABLED_TOOLS",
         flag="--enabled-tools",
         sort=Sort.TOOLS,
-        default=",".join(name for name, tool in TOOLS.items() if not tool.needs_model),
+        default=",".join(tool for tool, variable in MODEL_VARIABLES.items() if variable is None),
         help="The tools that are offered, separated by commas; those whose model is set below are too.",
     ),
     Setting(
@@ -141,6 +140,7 @@ SETTINGS: tuple[Setting, ...] = (
             help=f"The model of {tool}, which is offered then.",
         )
         for tool, variable in MODEL_VARIABLES.items()
+        if variable is not None
     ),
     Setting(
         name="allowed_roots",
@@ -333,11 +333,12 @@ def _tools(said: Said) -> tuple[str, ...]:
     """Those switched on, in the order of the table."""
     on, off = (_tool_names(said, name) for name in ("enabled_tools", "disabled_tools"))
     with_model = _tool_models(said)
-    return tuple(name for name in TOOLS if (name in on or name in with_model) and name not in off)
+    return tuple(name for name in MODEL_VARIABLES if (name in on or name in with_model) and name not in off)
 
 
 def _tool_models(said: Said) -> dict[str, str]:
-    return {tool: model for tool, variable in MODEL_VARIABLES.items() if (model := said.maybe(variable.lower()))}
+    named = {tool: variable.lower() for tool, variable in MODEL_VARIABLES.items() if variable is not None}
+    return {tool: model for tool, setting in named.items() if (model := said.maybe(setting)) is not None}
 
 
 def _roots(said: Said) -> tuple[str, ...]:
@@ -351,6 +352,6 @@ def _roots(said: Said) -> tuple[str, ...]:
 
 def _tool_names(said: Said, name: str) -> frozenset[str]:
     names = said.names(name)
-    if unknown := sorted(names - set(TOOLS)):
-        raise ConfigError(f"{said.by(name)} has {unknown[0]!r}; allowed is any of {', '.join(TOOLS)}.")
+    if unknown := sorted(names - set(MODEL_VARIABLES)):
+        raise ConfigError(f"{said.by(name)} has {unknown[0]!r}; allowed is any of {', '.join(MODEL_VARIABLES)}.")
     return names

@@ -9,14 +9,14 @@ from trio.testing import MockClock
 
 from openai_gateway_mcp.features.guests import Guests
 from openai_gateway_mcp.features.settings import Settings
-from openai_gateway_mcp.features.tools import TOOLS
+from openai_gateway_mcp.features.tools import MODEL_VARIABLES
 from openai_gateway_mcp.protocol.events import ToolCalled
 from openai_gateway_mcp.protocol.model import CacheScope, ToolResult
 from openai_gateway_mcp.transports.callers import ANYBODY, Caller
 from tests.features.scripted import Upstream, Watcher, a_call, door_to, lists, says, text_of
 
 Json = Any
-NAMES = tuple(name for name, tool in TOOLS.items() if not tool.needs_model)
+NAMES = tuple(name for name, variable in MODEL_VARIABLES.items() if variable is None)
 
 
 async def ask(guests: Guests, caller: Caller, tool: str = "chat", **arguments: Json) -> ToolResult:

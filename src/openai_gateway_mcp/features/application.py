@@ -55,7 +55,7 @@ def describe(settings: Settings) -> Server:
         title="OpenAI Gateway",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=tuple(tool.describe() for name, tool in TOOLS.items() if name in settings.tools),
+        tools=tuple(TOOLS[name].describe() for name in TOOLS if name in settings.tools),
         resources=RESOURCES,
         resource_templates=TEMPLATES,
         prompts=PROMPTS,
@@ -92,9 +92,9 @@ class Application:
 
     async def _call_tool(self, asked: ToolCalled, reporter: Reporter) -> ToolResult:
         """What goes wrong upstream or in the arguments is a result to read; an unknown tool is a JSON-RPC error."""
-        tool = TOOLS.get(asked.name)
-        if tool is None or asked.name not in self._settings.tools:
+        if asked.name not in self._settings.tools:
             raise Fault(INVALID_PARAMS, f"Unknown tool: {asked.name}. There are {', '.join(self._settings.tools)}.")
+        tool = TOOLS[asked.name]
         context = Context(door=self._door, settings=self._settings, kept=self._kept, call=asked.call, reporter=reporter)
         soft = self._settings.soft_deadline
         with trio.CancelScope(deadline=math.inf if soft is None else trio.current_time() + soft + _GRACE):

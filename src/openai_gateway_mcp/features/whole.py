@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from openai_gateway import Call, Reply
+from openai_gateway_mcp.features.tools import MODEL_VARIABLES
 from openai_gateway_mcp.features.tools.spec import Context, WrongArgument, failure, traceparent
 from openai_gateway_mcp.protocol.model import ToolResult
 
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from openai_gateway.routing.forms import Upload
 
 Json = Any
-
-MODEL_VARIABLES: Final = {
-    "embed": "EMBED_MODEL",
-    "generate_image": "IMAGE_MODEL",
-    "speak": "SPEECH_MODEL",
-    "transcribe": "TRANSCRIPTION_MODEL",
-    "moderate": "MODERATION_MODEL",
-}
-"""The setting that names the model of each tool that does not chat."""
 
 
 async def ask_whole(

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from openai_gateway_mcp.features.tools.chat import CHAT
-from openai_gateway_mcp.features.tools.compare_models import COMPARE_MODELS
-from openai_gateway_mcp.features.tools.embed import EMBED
-from openai_gateway_mcp.features.tools.generate_image import GENERATE_IMAGE
-from openai_gateway_mcp.features.tools.list_models import LIST_MODELS
-from openai_gateway_mcp.features.tools.moderate import MODERATE
-from openai_gateway_mcp.features.tools.speak import SPEAK
-from openai_gateway_mcp.features.tools.spec import ToolSpec
-from openai_gateway_mcp.features.tools.transcribe import TRANSCRIBE
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
-TOOLS: dict[str, ToolSpec] = {
-    tool.name: tool for tool in (CHAT, LIST_MODELS, COMPARE_MODELS, EMBED, GENERATE_IMAGE, SPEAK, TRANSCRIBE, MODERATE)
+if TYPE_CHECKING:
+    from openai_gateway_mcp.features.tools.spec import ToolSpec
+
+MODEL_VARIABLES: Final[Mapping[str, str | None]] = {
+    "chat": None,
+    "list_models": None,
+    "compare_models": None,
+    "embed": "EMBED_MODEL",
+    "generate_image": "IMAGE_MODEL",
+    "speak": "SPEECH_MODEL",
+    "transcribe": "TRANSCRIPTION_MODEL",
+    "moderate": "MODERATION_MODEL",
 }
-"""In the order in which a client shows them."""
+"""In the order in which a client shows them, the setting that names each one's model, where the default model will not
+do. Such a tool is offered where its model is set, or where it is asked for by name; the others always."""
+
+
+class _Tools(Mapping[str, "ToolSpec"]):
+    """Name → tool. A tool's file is imported when it is looked up: no start waits for those that are not offered."""
+
+    def __getitem__(self, name: str) -> ToolSpec:
+        if name not in MODEL_VARIABLES:
+            raise KeyError(name)
+        tool: ToolSpec = importlib.import_module(f"{__name__}.{name}").TOOL
+        return tool
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODEL_VARIABLES)
+
+    def __len__(self) -> int:
+        return len(MODEL_VARIABLES)
+
+
+TOOLS: Final[Mapping[str, ToolSpec]] = _Tools()

@@ -204,7 +204,7 @@ async def _picture(said: str, context: Context) -> str:
     return media.data_url
 
 
-CHAT = ToolSpec(
+TOOL = ToolSpec(
     name="chat",
     title="Ask a model",
     description=(

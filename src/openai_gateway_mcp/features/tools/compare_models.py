@@ -85,7 +85,7 @@ def _body(args: CompareArgs) -> dict[str, Json]:
     return body if args.max_tokens is None else body | {"max_tokens": args.max_tokens}
 
 
-COMPARE_MODELS = ToolSpec(
+TOOL = ToolSpec(
     name="compare_models",
     title="Compare models",
     description=(

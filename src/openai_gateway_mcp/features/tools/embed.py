@@ -65,7 +65,7 @@ def _place(one: Json) -> int:
     return index if isinstance(index, int) else 0
 
 
-EMBED = ToolSpec(
+TOOL = ToolSpec(
     name="embed",
     title="Embed texts",
     description="Turn texts into vectors, which are a resource to read. Use it for search or clustering. Costs the "
@@ -73,5 +73,4 @@ EMBED = ToolSpec(
     args=EmbedArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},
     handler=embed,
-    needs_model=True,
 )

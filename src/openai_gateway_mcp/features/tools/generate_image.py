@@ -50,12 +50,11 @@ def _block(one: Json) -> Block | None:
     return None
 
 
-GENERATE_IMAGE = ToolSpec(
+TOOL = ToolSpec(
     name="generate_image",
     title="Generate an image",
     description="Make pictures from a description. Use it when the user asks for a picture. Costs some cents each.",
     args=ImageArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},
     handler=generate_image,
-    needs_model=True,
 )

@@ -91,7 +91,7 @@ def _fitting(entries: Sequence[Json], max_characters: int) -> int:
     return len(entries)
 
 
-LIST_MODELS = ToolSpec(
+TOOL = ToolSpec(
     name="list_models",
     title="List models",
     description=(

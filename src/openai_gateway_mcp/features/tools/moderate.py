@@ -47,7 +47,7 @@ def _verdict(result: Json) -> dict[str, Json]:
     }
 
 
-MODERATE = ToolSpec(
+TOOL = ToolSpec(
     name="moderate",
     title="Moderate texts",
     description="Judge whether texts are harmful, by category and score. Use it on what strangers wrote. Costs little.",
@@ -61,5 +61,4 @@ MODERATE = ToolSpec(
             "results": {"type": "array", "items": {"type": "object"}},
         },
     },
-    needs_model=True,
 )

@@ -48,12 +48,11 @@ async def speak(args: SpeakArgs, context: Context) -> ToolResult:
     return ToolResult(content=(Text(words), *blocks), is_error=not blocks, meta=prefixed(facts_of(reply.served)))
 
 
-SPEAK = ToolSpec(
+TOOL = ToolSpec(
     name="speak",
     title="Speak a text",
     description="Have a text read aloud. Use it when the user wants to hear something. Costs by the length of text.",
     args=SpeakArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},
     handler=speak,
-    needs_model=True,
 )

@@ -70,11 +70,7 @@ class Context:
 
 @attrs.frozen(kw_only=True)
 class ToolSpec:
-    """One tool. `handler` takes an instance of `args`; a GatewayError it lets through is made a text by its caller.
-
-    `needs_model`: the default model is none of its kind, so it is offered where one is set for it, or where it is asked
-    for by name.
-    """
+    """One tool. `handler` takes an instance of `args`; a GatewayError it lets through is made a text by its caller."""
 
     name: str
     title: str
@@ -83,7 +79,6 @@ class ToolSpec:
     annotations: Mapping[str, Json]
     handler: Callable[[Any, Context], Awaitable[ToolResult]]
     output_schema: Mapping[str, Json] | None = None
-    needs_model: bool = False
 
     def describe(self) -> Tool:
         return Tool(

@@ -83,12 +83,11 @@ async def _read(said: str, context: Context) -> tuple[str, bytes]:
         raise WrongArgument.of("audio", said, f"{_ACCEPTED}; as a path: {refused}") from None
 
 
-TRANSCRIBE = ToolSpec(
+TOOL = ToolSpec(
     name="transcribe",
     title="Transcribe speech",
     description="Write down what is said in a recording. Use it for audio. Costs by the length of the recording.",
     args=TranscribeArgs,
     annotations={"readOnlyHint": True, "openWorldHint": True},
     handler=transcribe,
-    needs_model=True,
 )
