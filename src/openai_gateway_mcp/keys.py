@@ -38,8 +38,8 @@ def set_key(
 ) -> None:
     """Store a key. It is asked for without showing it, or read from stdin where that is piped in."""
     entry_name(name)  # before anybody types a key
-    with _interruptible():
-        secret = Secret(_piped() if sys.stdin is None or not sys.stdin.isatty() else _typed(name), name=name)
+    with interruptible():
+        secret = asked_key(name)
         try:
             stored = _store().set(name, secret, in_file=in_file)
         except NoRing as error:
@@ -52,7 +52,7 @@ def set_key(
 @app.command("list")
 def list_keys() -> None:
     """List the names of the stored keys and where each is, but no key."""
-    with _interruptible():
+    with interruptible():
         found = _store().list()
     if not found:
         say("no key is stored; keys set NAME stores one")
@@ -64,7 +64,7 @@ def list_keys() -> None:
 @app.command("remove")
 def remove_key(name: _Name) -> None:
     """Remove a stored key, wherever it is."""
-    with _interruptible():
+    with interruptible():
         was_there = _store().remove(name)
     if not was_there:
         say(f"no key is stored as {entry_name(name)}")
@@ -73,12 +73,17 @@ def remove_key(name: _Name) -> None:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Around what waits for a person, at the prompt or in a window of the keyring; Ctrl-C ends it as it ends a call."""
     try:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def asked_key(name: str) -> Secret:
+    """What is typed at a prompt that does not show it, or piped in. Raises ConfigError."""
+    return Secret(_piped() if sys.stdin is None or not sys.stdin.isatty() else _typed(name), name=name)
 
 
 def _store() -> Store:

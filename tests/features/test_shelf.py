@@ -12,6 +12,7 @@ from openai_gateway_mcp.features.shelf import Shelf
 
 
 async def test_each_owner_finds_its_own(autojump_clock: MockClock) -> None:
+    await trio.lowlevel.checkpoint()
     shelf: Shelf[str] = Shelf(10)
     handle = shelf.put("ada", "a", 1)
     assert handle is not None
@@ -33,6 +34,7 @@ async def test_what_is_used_stays(autojump_clock: MockClock) -> None:
 
 
 async def test_the_owners_oldest_make_way_first_and_then_the_oldest_of_all(autojump_clock: MockClock) -> None:
+    await trio.lowlevel.checkpoint()
     shelf: Shelf[str] = Shelf(10, max_of_owner=10, max_of_all=15)
     bens = shelf.put("ben", "b", 5) or ""
     first, second = (shelf.put("ada", name, 5) or "" for name in ("1", "2"))

@@ -102,7 +102,12 @@ def write_secret_file(path: Path, secret: Secret) -> None:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Put the content into a file of mode 0600, whole or not at all. Raises ConfigError.
+    """Put the content into a file of mode 0600, whole or not at all. Raises ConfigError."""
+    write_file(path, content, 0o600)
+
+
+def write_file(path: Path, content: bytes, mode: int) -> None:
+    """Put the content into a file of this mode, whole or not at all. Raises ConfigError.
 
     It is written under another name, made for it and for nothing that was there before, and then takes the place.
     """
@@ -113,6 +118,8 @@ def write_private_file(path: Path, content: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
+                if mode != 0o600 and os.name == "posix":
+                    os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             new.replace(path)
         except BaseException:
