@@ -137,8 +137,20 @@ def http(*, flags: dict[str, str]) -> int:
 
 @app.command("doctor")
 @with_settings
-def doctor(*, as_json: _Json = False, flags: dict[str, str]) -> int:
+def doctor(
+    *,
+    as_json: _Json = False,
+    health: Annotated[
+        bool, typer.Option("--health", help="Of a container: 0 where its server (process 1) is well, else 1.")
+    ] = False,
+    flags: dict[str, str],
+) -> int:
     """Check the way from the settings to an answer. Says how to mend what is wrong."""
+    if health:
+        from openai_gateway_mcp.health import is_well, of_process  # noqa: PLC0415 - for containers alone
+
+        address = of_process()
+        return 0 if address is None or trio.run(is_well, address) else 1
     settings, redactor = _people_settings(flags, reports_itself=True)
     findings: list[Finding] = []
 

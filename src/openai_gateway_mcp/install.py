@@ -16,6 +16,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import read_secret_file, write_secret_file
 from openai_gateway.log import harmless
 from openai_gateway.secret import Secret
+from openai_gateway_mcp.clients.docker import instructions
 from openai_gateway_mcp.clients.document import Entry, has_entry
 from openai_gateway_mcp.clients.installing import Plan, backup_of, plan_install, plan_uninstall
 from openai_gateway_mcp.clients.table import CLIENTS, Client, KeyWay, Launch, Places
@@ -27,7 +28,11 @@ from openai_gateway_mcp.serve import say
 
 _PROGRAM: Final = "openai-gateway-mcp"
 
-_Client = Annotated[str, typer.Argument(metavar="CLIENT", help=f"One of {', '.join(CLIENTS)}.")]
+_DOCKER: Final = "docker"
+
+_Client = Annotated[
+    str, typer.Argument(metavar="CLIENT", help=f"One of {', '.join(CLIENTS)}; docker: prints what Docker is told.")
+]
 _Name = Annotated[str, typer.Option(help="What the client calls the server.")]
 _Project = Annotated[bool, typer.Option("--project", help="In this directory's file, not in the user's.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
@@ -75,6 +80,10 @@ def install(
     The settings given here are the entry's. The key is asked for without showing it, or read from stdin, and kept in a
     file that is yours alone.
     """
+    if client == _DOCKER:
+        launch = _launch(name, flags, _DOCKER, _checked(flags), None if no_key else key_name or _usual_key(flags))
+        typer.echo(harmless(instructions(launch)))
+        return 0
     row = _row(client)
     if sum((no_key, key_file is not None, from_environment, store_key)) > 1:
         raise ConfigError("--no-key, --key-file, --from-environment and --store-key exclude each other.")

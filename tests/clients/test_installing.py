@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from openai_gateway import __version__
 from openai_gateway.errors import ConfigError
 from openai_gateway_mcp.cli import app
 from openai_gateway_mcp.clients.document import Entry, Format
@@ -379,6 +381,22 @@ def test_an_entry_without_a_key_asks_for_none() -> None:
         for way in KeyWay:
             (entry,) = row.entries(launch, way)
             assert "env_vars" not in entry.value
+
+
+def test_docker_is_told_what_to_run(user: User) -> None:
+    shown = user.does("install", "docker", "--gateway-url", "https://g.example", "--default-model", "m")
+    entry = yaml.safe_load(shown)["registry"]["openai-gateway"]
+    assert entry["image"] == f"openai-gateway-mcp:{__version__}"
+    assert entry["env"] == [{"name": "GATEWAY_URL", "value": "https://g.example"}]
+    assert entry["secrets"] == [{"name": "openai-gateway.key", "env": "GATEWAY_API_KEY"}]
+    assert entry["command"] == ["--default-model", "m"]
+    run = shlex.split(shown.splitlines()[-1].removeprefix("# "))
+    assert run[:4] == ["docker", "run", "--rm", "-i"]
+    assert "-t" not in run
+    assert run[-5:] == ["-e", "GATEWAY_API_KEY", entry["image"], "--default-model", "m"]
+    assert list(user.home.rglob("*")) == []
+    bare = yaml.safe_load(user.does("install", "docker", "--embedded", "--no-key"))["registry"]["openai-gateway"]
+    assert bare.keys() == {"title", "description", "type", "image", "command"}
 
 
 def test_yaml_without_the_extra_says_what_to_install(user: User, monkeypatch: pytest.MonkeyPatch) -> None:

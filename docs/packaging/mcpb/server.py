@@ -1,0 +1,5 @@
+"""What the bundle's host starts."""
+
+from openai_gateway_mcp.__main__ import main
+
+main()
