@@ -25,21 +25,7 @@ EXCLUDED: Final[Mapping[str, Mapping[str, str]]] = {
     "2026-07-28": {},
 }
 
-_TASKS: Final = "tasks are an extension that is not served yet"
-UNSCORED: Final[Mapping[str, Mapping[str, str]]] = {
-    "2025-11-25": {},
-    "2026-07-28": {
-        "tasks-lifecycle": _TASKS,
-        "tasks-capability-negotiation": _TASKS,
-        "tasks-wire-fields": _TASKS,
-        "tasks-request-state-removal": _TASKS,
-        "tasks-mrtr-input": _TASKS,
-        "tasks-request-headers": _TASKS,
-        "tasks-dispatch-and-envelope": _TASKS,
-        "tasks-required-task-error": _TASKS,
-        "tasks-mrtr-composition": _TASKS,
-    },
-}
+UNSCORED: Final[Mapping[str, Mapping[str, str]]] = {"2025-11-25": {}, "2026-07-28": {}}
 """Those that the suite runs and does not score; they are looked at all the same."""
 
 WITHOUT_TEST_TOOLS: Final[Mapping[str, frozenset[str]]] = {

@@ -20,14 +20,27 @@ import trio
 
 from openai_gateway.net.admission import Admission
 from openai_gateway.net.listener import HttpServer
+from openai_gateway_mcp.features.tasks import Job, Tasks
 from openai_gateway_mcp.protocol.connection import Connection
-from openai_gateway_mcp.protocol.errors import MISSING_CAPABILITY, Fault, ResourceNotFound
-from openai_gateway_mcp.protocol.events import CompletionAsked, PromptAsked, Remark, ResourceRead, ToolCalled, Work
+from openai_gateway_mcp.protocol.dress import tool_result
+from openai_gateway_mcp.protocol.errors import INTERNAL_ERROR, MISSING_CAPABILITY, Fault, ResourceNotFound
+from openai_gateway_mcp.protocol.events import (
+    CompletionAsked,
+    PromptAsked,
+    Remark,
+    ResourceRead,
+    TaskAsked,
+    TasksWatched,
+    TaskVerb,
+    ToolCalled,
+    Work,
+)
 from openai_gateway_mcp.protocol.model import (
     Audio,
     Block,
     CompletionResult,
     Embedded,
+    ExtensionResult,
     Image,
     InputRequest,
     InputRequired,
@@ -43,10 +56,15 @@ from openai_gateway_mcp.protocol.model import (
     Result,
     Role,
     Server,
+    Task,
+    TaskCreated,
+    TaskShown,
     Text,
     Tool,
     ToolResult,
 )
+from openai_gateway_mcp.protocol.params import check_knows_tasks, knows_tasks
+from openai_gateway_mcp.protocol.revisions import REVISIONS
 from openai_gateway_mcp.protocol.rounds import Seal
 from openai_gateway_mcp.transports import stdio
 from openai_gateway_mcp.transports.callers import Caller, let_in_anybody
@@ -171,6 +189,11 @@ async def what_it_can(asked: ToolCalled, _reporter: Reporter) -> Result:
     return InputRequired(requests=requests, state="capabilities")
 
 
+async def greet(asked: ToolCalled, _reporter: Reporter) -> Result:
+    await trio.lowlevel.checkpoint()
+    return says(f"Hello, {asked.arguments.get('name')}!")
+
+
 TOOLS: Final[Mapping[str, ToolAnswer]] = {
     "test_simple_text": fixed(Text("This is a simple text response for testing.")),
     "test_image_content": fixed(Image(data=PIXEL, mime_type="image/png")),
@@ -226,7 +249,49 @@ TOOLS: Final[Mapping[str, ToolAnswer]] = {
         state="not to be changed",
     ),
     "test_input_required_result_capabilities": what_it_can,
+    "greet": greet,
 }
+
+
+async def slow_compute(asked: ToolCalled, _job: Job) -> ToolResult:
+    await trio.sleep(float(asked.arguments.get("seconds", 0)))
+    return says("Computed.")
+
+
+async def failing_job(_asked: ToolCalled, _job: Job) -> ToolResult:
+    await trio.lowlevel.checkpoint()
+    return ToolResult(content=(Text("This job always fails."),), is_error=True)
+
+
+async def protocol_error_job(_asked: ToolCalled, _job: Job) -> ToolResult:
+    await trio.lowlevel.checkpoint()
+    raise Fault(INTERNAL_ERROR, "This job breaks the protocol.")
+
+
+async def confirm_delete(asked: ToolCalled, job: Job) -> ToolResult:
+    given = await job.ask({"confirm": form(f"Delete {asked.arguments.get('filename')}?", "confirm", "boolean")})
+    return says(f"Confirmed: {given['confirm'].get('action')}")
+
+
+async def multi_input(_asked: ToolCalled, job: Job) -> ToolResult:
+    given = await job.ask({"first": form("Who?", "name"), "second": form("And who else?", "name")})
+    return says(f"{filled_in(given['first'], 'name')} and {filled_in(given['second'], 'name')}")
+
+
+async def greets_later(asked: ToolCalled, _job: Job) -> ToolResult:
+    await trio.lowlevel.checkpoint()
+    return says(f"Hello, {filled_in(asked.call.input_responses['user_name'], 'name')}!")
+
+
+JOBS: Final[Mapping[str, Callable[[ToolCalled, Job], Awaitable[ToolResult]]]] = {
+    "slow_compute": slow_compute,
+    "failing_job": failing_job,
+    "protocol_error_job": protocol_error_job,
+    "confirm_delete": confirm_delete,
+    "multi_input": multi_input,
+    "test_tool_with_task": greets_later,
+}
+"""The tools that are tasks from their first moment on; but for the first, nothing for a client that knows none."""
 
 SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "json_schema_2020_12_tool": {
@@ -333,8 +398,9 @@ SERVER: Final = Server(
     instructions="Made for tests.",
     tools=tuple(
         Tool(name=name, title=name, description=f"The suite's {name}.", input_schema=SCHEMAS.get(name, SCHEMA))
-        for name in TOOLS
+        for name in (*TOOLS, *JOBS)
     ),
+    offers_tasks=True,
     prompts=tuple(
         Prompt(
             name=name,
@@ -362,10 +428,11 @@ CHANGES: Final = ("test_trigger_tool_change", "test_trigger_prompt_change")
 class Changing:
     """What is served: to everybody the same, until one of the tools that change a list is called."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_soon: Callable[..., None]) -> None:
         changing = (Tool(name=name, title=name, description="Changes a list.", input_schema=SCHEMA) for name in CHANGES)
         self.server = attrs.evolve(SERVER, tools=(*SERVER.tools, *changing))
         self.tell: Callable[[], None] = lambda: None
+        self._tasks = Tasks(start_soon)
         self._changes = 0
 
     def server_for(self, _caller: Caller) -> Server:
@@ -380,7 +447,14 @@ class Changing:
     async def handle(self, work: Work, reporter: Reporter) -> Result:
         match work:
             case ToolCalled():
-                return self._change(work.name) if work.name in CHANGES else await TOOLS[work.name](work, reporter)
+                if work.name in CHANGES:
+                    return self._change(work.name)
+                return await (self._begin(work, reporter) if work.name in JOBS else TOOLS[work.name](work, reporter))
+            case TaskAsked():
+                return self._task(work)
+            case TasksWatched():
+                await self._tasks.watch("", work.task_ids, reporter.task)
+                return ExtensionResult(value={})
             case PromptAsked():
                 return PROMPTS[work.name][1](work)
             case ResourceRead():
@@ -389,6 +463,34 @@ class Changing:
                 return CompletionResult(values=("Paris", "Park"), total=2, has_more=False)
             case _:
                 raise AssertionError(work)
+
+    async def _begin(self, asked: ToolCalled, reporter: Reporter) -> Result:
+        if asked.name == "slow_compute" and not knows_tasks(asked.call.capabilities):
+            await trio.sleep(float(asked.arguments.get("seconds", 0)))
+            return says("Computed.")
+        check_knows_tasks(asked.call.capabilities)
+        if asked.name == "test_tool_with_task" and not asked.call.input_responses:
+            return InputRequired(requests={"user_name": form("What is your name?", "name")})
+
+        async def run(job: Job) -> ToolResult:
+            return await JOBS[asked.name](asked, job)
+
+        def dressed(result: ToolResult) -> Mapping[str, Any]:
+            return tool_result(result, REVISIONS[asked.call.revision])
+
+        outcome = await self._tasks.run("", run, reporter, dressed, patience=0)
+        return TaskCreated(outcome) if isinstance(outcome, Task) else outcome
+
+    def _task(self, asked: TaskAsked) -> Result:
+        task = self._tasks.get("", asked.task_id)
+        match asked.verb:
+            case TaskVerb.GET:
+                return TaskShown(task)
+            case TaskVerb.UPDATE:
+                self._tasks.update("", asked.task_id, asked.responses)
+            case TaskVerb.CANCEL:
+                self._tasks.cancel("", asked.task_id)
+        return ExtensionResult(value={})
 
     def _change(self, what: str) -> Result:
         self._changes += 1
@@ -414,25 +516,32 @@ def note(remark: Remark) -> None:
 async def serve_http() -> None:
     """On a free port of loopback, until it is ended."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    served = Changing()
-    endpoint = Endpoint(
-        served,
-        verify=let_in_anybody,
-        admission=Admission.of(bound="127.0.0.1", hosts=(), origins=()),
-        remark=note,
-        seal=seal(),
-    )
-    served.tell = endpoint.offer
-    sys.stdout.write(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/mcp\n")  # noqa: TID251 - no wire here
-    sys.stdout.flush()  # noqa: TID251 - as above
-    await HttpServer(endpoint.handle, refuse=refuse).serve(listeners)
+    async with trio.open_nursery() as nursery:
+        served = Changing(nursery.start_soon)
+        endpoint = Endpoint(
+            served,
+            verify=let_in_anybody,
+            admission=Admission.of(bound="127.0.0.1", hosts=(), origins=()),
+            remark=note,
+            seal=seal(),
+        )
+        served.tell = endpoint.offer
+        sys.stdout.write(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/mcp\n")  # noqa: TID251 - no wire here
+        sys.stdout.flush()  # noqa: TID251 - as above
+        await HttpServer(endpoint.handle, refuse=refuse).serve(listeners)
 
 
 async def converse(stream: Stream) -> None:
-    served = Changing()
-    connection = Connection(served.server, seal=seal())
-    served.tell = lambda: connection.offer(served.server)
-    await run_session(stream, connection, served.handle, remark=note)
+    async with trio.open_nursery() as nursery:
+        served = Changing(nursery.start_soon)
+        connection = Connection(served.server, seal=seal())
+        served.tell = functools.partial(offer, connection, served)
+        await run_session(stream, connection, served.handle, remark=note)
+        nursery.cancel_scope.cancel()
+
+
+def offer(connection: Connection, served: Changing) -> None:
+    connection.offer(served.server)
 
 
 if __name__ == "__main__":

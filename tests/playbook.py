@@ -24,7 +24,7 @@ import attrs
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
 from openai_gateway_mcp.protocol.events import Call, CallCancelled, Event, Level, Remark, Work
-from openai_gateway_mcp.protocol.model import Result, Server
+from openai_gateway_mcp.protocol.model import Result, Server, Task
 from tests import schema_oracle
 
 Json = Any
@@ -283,6 +283,11 @@ class Playbook:
     def progress(self, id_: Json, progress: float, total: float | None = None, message: str | None = None) -> Playbook:
         """The application reports progress of the call."""
         self.connection.progress(self.calls[id_], progress, total, message)
+        return self.pump()
+
+    def task_changed(self, id_: Json, task: Task) -> Playbook:
+        """The application tells the subscription of this id what became of a task."""
+        self.connection.task_changed(self.calls[id_], task)
         return self.pump()
 
     def finish(self, id_: Json) -> Playbook:

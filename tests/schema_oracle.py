@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import mcp_types
 from mcp_types import jsonrpc, methods, version
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Json = Any
 
@@ -28,6 +28,30 @@ class Dressed(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     resultType: str  # noqa: N815 - its name on the wire
+
+
+class TaskParams(BaseModel):
+    """What `notifications/tasks` tells (the tasks extension, schema/draft/schema.ts), which `mcp-types` has not."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    taskId: str  # noqa: N815 - the names on the wire, here and below
+    status: Literal["working", "input_required", "completed", "failed", "cancelled"]
+    createdAt: str  # noqa: N815
+    lastUpdatedAt: str  # noqa: N815
+    ttlMs: int | None  # noqa: N815
+    pollIntervalMs: int | None = None  # noqa: N815
+    statusMessage: str | None = None  # noqa: N815
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    inputRequests: dict[str, Any] | None = None  # noqa: N815
+    meta: dict[str, Any] = Field(alias="_meta")
+
+
+class TaskNotification(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    jsonrpc: Literal["2.0"]
+    method: Literal["notifications/tasks"]
+    params: TaskParams
 
 
 # Legacy results may have any field; these would still say that a result was dressed for the wrong era.
@@ -49,13 +73,14 @@ TAGGED: Final = frozenset(
         "notifications/resources/list_changed",
         "notifications/resources/updated",
         "notifications/subscriptions/acknowledged",
+        "notifications/tasks",
         "notifications/tools/list_changed",
     }
 )
 
 
 @attrs.frozen
-class Field:
+class Since:
     """A place in a message's result or params, and the first revision that knows it; `value` if only that is new."""
 
     since: str
@@ -66,23 +91,23 @@ class Field:
 LISTED: Final = ("tools/*", "resources/*", "resourceTemplates/*", "prompts/*")
 NAMED: Final = (*LISTED, "serverInfo", "content/*", "messages/*/content")
 FIELDS: Final = (
-    Field("2025-03-26", "tools/*/annotations"),
-    Field("2025-03-26", "content/*/type", "audio"),
-    Field("2025-03-26", "messages/*/content/type", "audio"),
-    Field("2025-03-26", "params/message"),  # of a progress report
-    Field("2025-03-26", "capabilities/completions"),
-    Field("2025-06-18", "tools/*/outputSchema"),
-    Field("2025-06-18", "structuredContent"),
-    Field("2025-06-18", "content/*/type", "resource_link"),
-    Field("2025-06-18", "messages/*/content/type", "resource_link"),
-    Field("2025-06-18", "contents/*/_meta"),
-    Field("2025-06-18", "prompts/*/arguments/*/title"),
-    *(Field("2025-06-18", f"{place}/title") for place in NAMED),
-    *(Field("2025-06-18", f"{place}/_meta") for place in NAMED),
-    *(Field("2025-11-25", f"{place}/icons") for place in NAMED),
-    Field("2025-11-25", "serverInfo/description"),
-    Field("2025-11-25", "serverInfo/websiteUrl"),
-    Field("2025-11-25", "tools/*/execution"),
+    Since("2025-03-26", "tools/*/annotations"),
+    Since("2025-03-26", "content/*/type", "audio"),
+    Since("2025-03-26", "messages/*/content/type", "audio"),
+    Since("2025-03-26", "params/message"),  # of a progress report
+    Since("2025-03-26", "capabilities/completions"),
+    Since("2025-06-18", "tools/*/outputSchema"),
+    Since("2025-06-18", "structuredContent"),
+    Since("2025-06-18", "content/*/type", "resource_link"),
+    Since("2025-06-18", "messages/*/content/type", "resource_link"),
+    Since("2025-06-18", "contents/*/_meta"),
+    Since("2025-06-18", "prompts/*/arguments/*/title"),
+    *(Since("2025-06-18", f"{place}/title") for place in NAMED),
+    *(Since("2025-06-18", f"{place}/_meta") for place in NAMED),
+    *(Since("2025-11-25", f"{place}/icons") for place in NAMED),
+    Since("2025-11-25", "serverInfo/description"),
+    Since("2025-11-25", "serverInfo/websiteUrl"),
+    Since("2025-11-25", "tools/*/execution"),
 )
 
 
@@ -125,6 +150,12 @@ def _problems(revision: str, method: str | None, message: dict[str, Json]) -> It
 
 def _in_notification(revision: str, name: str, message: dict[str, Json]) -> Iterator[str]:
     model = methods.SERVER_NOTIFICATIONS.get((name, revision))
+    if revision in MODERN and name == "notifications/tasks":
+        model = TaskNotification
+    if revision in MODERN and name == "notifications/subscriptions/acknowledged":
+        message, ids = _without_task_ids(message)
+        if not all(isinstance(one, str) for one in ids):
+            yield "taskIds are not strings"
     if model is None:
         yield "this revision has no such notification"
         return
@@ -133,6 +164,13 @@ def _in_notification(revision: str, name: str, message: dict[str, Json]) -> Iter
     yield from _too_young(revision, message)
     if revision in MODERN and name in TAGGED and SUBSCRIPTION not in params.get("_meta", {}):
         yield f"it belongs to a subscription and says not to which: no {SUBSCRIPTION}"
+
+
+def _without_task_ids(message: dict[str, Json]) -> tuple[dict[str, Json], list[Json]]:
+    """The extension's part of what a subscription is granted, apart from MCP's own."""
+    granted = dict(message["params"]["notifications"])
+    ids = granted.pop("taskIds", [])
+    return {**message, "params": {**message["params"], "notifications": granted}}, ids
 
 
 def _in_result(revision: str, method: str | None, result: Json) -> Iterator[str]:

@@ -19,7 +19,7 @@ from openai_gateway_mcp.features.door import Door, _load_engine, open_door
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tools import TOOLS
 from openai_gateway_mcp.protocol.events import Call, Era, ResourceRead, ToolCalled
-from openai_gateway_mcp.protocol.model import ResourceResult, Text, ToolResult
+from openai_gateway_mcp.protocol.model import ResourceResult, Task, Text, ToolResult
 
 # The door loads it in a thread, for which a virtual clock does not wait: the first test of a run would be out of time.
 _load_engine()
@@ -137,9 +137,13 @@ class Watcher:
 
     wanted: bool = True
     reports: list[tuple[float, str | None]] = attrs.field(factory=list)
+    tasks: list[Task] = attrs.field(factory=list)
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         self.reports.append((progress, message))
+
+    def task(self, task: Task) -> None:
+        self.tasks.append(task)
 
 
 def settings_of(environ: dict[str, str] | None = None, **others: Any) -> Settings:

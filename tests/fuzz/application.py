@@ -20,6 +20,9 @@ from openai_gateway_mcp.protocol.events import (
     PromptAsked,
     Remark,
     ResourceRead,
+    TaskAsked,
+    TasksWatched,
+    TaskVerb,
     ToolCalled,
     Work,
 )
@@ -33,6 +36,9 @@ from openai_gateway_mcp.protocol.model import (
     Result,
     Role,
     Server,
+    Task,
+    TaskShown,
+    TaskStatus,
     Text,
     ToolResult,
 )
@@ -77,6 +83,15 @@ def plain_result(work: Work) -> Result:
             return CompletionResult(values=("echo",), total=1, has_more=False)
         case ExtensionCalled():
             return ExtensionResult(value={"completion": {"values": []}})
+        case TaskAsked():
+            return TaskShown(a_task(work.task_id)) if work.verb is TaskVerb.GET else ExtensionResult(value={})
+        case TasksWatched():
+            return ExtensionResult(value={})
+
+
+def a_task(task_id: str) -> Task:
+    now = "2026-11-27T07:00:00.000Z"
+    return Task(id=task_id, status=TaskStatus.WORKING, created=now, updated=now, ttl_ms=1000, poll_ms=10)
 
 
 class Application:

@@ -10,9 +10,10 @@ from hypothesis import event
 from tests.fuzz.laws import Sketch
 
 EVENTS = (
-    "ToolCalled", "ResourceRead", "PromptAsked", "CompletionAsked", "ExtensionCalled", "CallCancelled", "Remark",
+    "ToolCalled", "ResourceRead", "PromptAsked", "CompletionAsked", "ExtensionCalled", "TaskAsked", "CallCancelled",
+    "Remark",
 )  # fmt: skip
-CODES = (-32700, -32600, -32601, -32602, -32603, -32002, -32022, 1008)
+CODES = (-32700, -32600, -32601, -32602, -32603, -32002, -32021, -32022, 1008)
 MESSAGES = (
     "result",
     "array",

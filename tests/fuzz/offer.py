@@ -50,6 +50,7 @@ SERVER = Server(
         ),
     ),
     extensions=frozenset({"models/list", "completion/complete"}),
+    offers_tasks=True,
 )
 
 # The same server after a change of each list.

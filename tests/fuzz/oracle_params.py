@@ -14,7 +14,9 @@ _LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "
 _LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 _BOTH = {*_LISTS, "tools/call", "prompts/get", "resources/read", "completion/complete", "models/list"}
 _LEGACY = _BOTH | {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
-_MODERN = _BOTH | {"server/discover", "subscriptions/listen"}
+_TASKS = ("tasks/get", "tasks/update", "tasks/cancel")
+_MODERN = _BOTH | {"server/discover", "subscriptions/listen", *_TASKS}
+_EXTENSION = "io.modelcontextprotocol/tasks"
 
 Params = dict[str, Any]
 
@@ -127,6 +129,22 @@ def _complete(params: Params) -> str:
     return "CompletionAsked"
 
 
+def _task(params: Params) -> str:
+    extensions = params["_meta"][CAPABILITIES].get("extensions")
+    if not isinstance(extensions, dict) or not isinstance(extensions.get(_EXTENSION), dict):
+        raise Refused(-32021)
+    _demand(isinstance(params.get("taskId"), str))
+    return "TaskAsked"
+
+
+def _task_update(params: Params) -> str:
+    event = _task(params)
+    _demand("inputResponses" in params)
+    for response in _optional(params["inputResponses"]).values():
+        _optional(response)
+    return event
+
+
 _CHECKS: dict[str, Callable[[Params], None]] = {
     "initialize": _initialize,
     "resources/subscribe": _uri,
@@ -140,4 +158,7 @@ _EVENTS: dict[str, Callable[[Params], str]] = {
     "resources/read": _resource,
     "completion/complete": _complete,
     "models/list": lambda _: "ExtensionCalled",
+    "tasks/get": _task,
+    "tasks/cancel": _task,
+    "tasks/update": _task_update,
 }

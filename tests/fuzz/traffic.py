@@ -52,6 +52,9 @@ GOOD: dict[str, list[dict[str, Any]]] = {
         {},
     ],
     "models/list": [{}, {"anything": [1, 2]}],
+    "tasks/get": [{"taskId": "t"}, {}],
+    "tasks/update": [{"taskId": "t", "inputResponses": {"a": {}, "b": None}}, {"taskId": "t"}],
+    "tasks/cancel": [{"taskId": "größe"}, {"taskId": 7}],
     "ping": [{}],
     "logging/setLevel": [{"level": "debug"}, {"level": "loud"}],
     "resources/subscribe": [{"uri": "openai://models"}],
@@ -73,7 +76,10 @@ GOOD: dict[str, list[dict[str, Any]]] = {
     "tools/Call": [{"name": "chat"}],
     "": [{}],
 }
-CALLS = ["tools/call", "tools/call", "resources/read", "prompts/get", "completion/complete", "models/list"]
+CALLS = [
+    *["tools/call", "tools/call", "resources/read", "prompts/get", "completion/complete", "models/list"],
+    *["tasks/get", "tasks/update", "tasks/cancel"],
+]
 
 _MODERN_META: dict[str, Any] = {VERSION: MODERN, CAPABILITIES: {}}
 _METAS: list[Any] = [
@@ -81,6 +87,8 @@ _METAS: list[Any] = [
     *[_MODERN_META] * 5,
     {**_MODERN_META, CLIENT: _INFO},
     {**_MODERN_META, CLIENT: None},
+    *[{**_MODERN_META, CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}}}] * 5,
+    {**_MODERN_META, CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": 1}}},
     {VERSION: MODERN},
     {VERSION: "2025-06-18", CAPABILITIES: {}},
     {VERSION: 7, CAPABILITIES: {}},

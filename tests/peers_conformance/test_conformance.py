@@ -34,6 +34,7 @@ OF_THE_TRANSPORT: Final = frozenset(
         "http-header-validation",
         "server-session-lifecycle",
         "server-stateless",
+        "tasks-request-headers",
     }
 )
 

@@ -93,7 +93,10 @@ def modern_era() -> list[Json]:
 
 
 def served() -> Changing:
-    return Changing()
+    def refuse(*_: object) -> None:
+        raise AssertionError("no call here becomes a task")
+
+    return Changing(refuse)
 
 
 def seal() -> Seal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +54,10 @@ class Door:
         self.settings = settings
         if self._gateway is not None:
             await self._gateway.reload(settings)
+
+    def start_soon(self, act: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run something beside the calls, which ends when the door is closed."""
+        self._nursery.start_soon(act, *args)
 
     async def warm_up(self) -> None:
         """Load what the first call needs, in a thread, so that no message waits for it. Harmless to call twice."""

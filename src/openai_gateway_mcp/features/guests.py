@@ -12,6 +12,7 @@ from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.features.settings import Settings
+from openai_gateway_mcp.features.tasks import Tasks
 from openai_gateway_mcp.protocol.model import CacheScope, Server
 from openai_gateway_mcp.transports.callers import ANYBODY, Caller
 from openai_gateway_mcp.transports.calls import Handler
@@ -32,6 +33,7 @@ class Guests:
         self._scope = CacheScope.PRIVATE if is_private else CacheScope.PUBLIC
         self._servers: OrderedDict[tuple[str, ...], Server] = OrderedDict()
         self._kept = Kept()
+        self._tasks = Tasks(door.start_soon)
         self._applications: OrderedDict[str, tuple[Caller, Application]] = OrderedDict()
 
     def server_for(self, caller: Caller) -> Server:
@@ -45,7 +47,7 @@ class Guests:
     def handler_for(self, caller: Caller) -> Handler:
         known = self._applications.get(caller.identity)
         if known is None:
-            application = Application(self._settings_for(caller), self._door, kept=self._kept)
+            application = Application(self._settings_for(caller), self._door, kept=self._kept, tasks=self._tasks)
         elif known[0] == caller:
             application = known[1]
         else:  # the same caller with other rights; what it used of its limit stays used

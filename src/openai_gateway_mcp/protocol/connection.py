@@ -27,12 +27,12 @@ from openai_gateway_mcp.protocol.errors import (
     LocalProtocolError,
     ResourceNotFound,
 )
-from openai_gateway_mcp.protocol.events import Call, CallCancelled, Era, Event, Level, Remark
+from openai_gateway_mcp.protocol.events import Call, CallCancelled, Era, Event, Level, Remark, TasksWatched
 from openai_gateway_mcp.protocol.flights import BatchReply, Flight, Flights, Listen, State
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Invalid, Message, Notification, Request, Response
 from openai_gateway_mcp.protocol.lines import LineBuffer, TooLong
-from openai_gateway_mcp.protocol.model import InputRequired, Result, Server
-from openai_gateway_mcp.protocol.revisions import NEWEST_LEGACY, REVISIONS, Revision, negotiate
+from openai_gateway_mcp.protocol.model import InputRequired, Result, Server, Task, TaskCreated
+from openai_gateway_mcp.protocol.revisions import NEWEST_LEGACY, REVISIONS, TASKS, Revision, negotiate
 from openai_gateway_mcp.protocol.rounds import Seal
 
 # A batch multiplies what one line may ask for; go-ethereum's RPC server allows as many entries.
@@ -93,7 +93,7 @@ class Connection:
         self._max_listens = max_listens
         self._lines = LineBuffer(max_message_bytes)
         self._flights = Flights(max_running=max_in_flight, max_parked=max_parked, max_parked_bytes=max_parked_bytes)
-        self._events: deque[CallCancelled | Remark] = deque()
+        self._events: deque[CallCancelled | Remark | TasksWatched] = deque()
         self._out: list[Outgoing] = []
         self._at_eof = False
         self._closed = False
@@ -127,9 +127,12 @@ class Connection:
                 return work
             line = self._lines.next_line()
             if line is None:
-                if self._at_eof:
-                    self._end_listens()
-                return None
+                if not self._at_eof:
+                    return None
+                self._end_listens()
+                if not self._events:
+                    return None
+                continue
             self._take_line(line)
         return None
 
@@ -156,6 +159,10 @@ class Connection:
             self._settle(flight, Outgoing(jsonrpc.result_bytes(flight.id, encoded), is_response=True))
 
     def _dress(self, result: Result, flight: Flight) -> dict[str, Any]:
+        if isinstance(result, TaskCreated):
+            if not (self._server.offers_tasks and params.knows_tasks(flight.work.call.capabilities)):
+                raise LocalProtocolError("this client takes no task for an answer")
+            return dress.task_created(result, self._server, flight.revision)
         if not isinstance(result, InputRequired):
             return dress.dress(result, self._server, flight.revision)
         call = flight.work.call
@@ -190,9 +197,20 @@ class Connection:
             members["message"] = message
         self._emit(jsonrpc.notification_bytes("notifications/progress", members), is_response=False)
 
+    def task_changed(self, call: Call, task: Task) -> None:
+        """Tell the subscription that `call` watches for. Nothing, once it has ended."""
+        flight = self._flights.running(call)
+        if flight.state is State.RUNNING and isinstance(self._flights.holder(call.id), Listen):
+            self._notify_listen(call.id, "notifications/tasks", dress.task_shape(task))
+
     def finished(self, call: Call) -> None:
         """The task that ran the call is gone: its slot is free. Called once for every call, however it ended."""
         flight = self._flights.running(call)
+        if isinstance(flight.work, TasksWatched):
+            flight.state = State.ANSWERED
+            holder = self._flights.holder(call.id)
+            if isinstance(holder, Listen) and holder.watch is call:
+                holder.watch = None
         if flight.state is State.RUNNING:
             self.fail(call, Fault(INTERNAL_ERROR, "Internal error"))
         self._flights.finish(flight)
@@ -280,7 +298,7 @@ class Connection:
         id_ = jsonrpc.read_id(message.params.get("requestId"))
         holder = None if id_ is None else self._flights.holder(id_)
         if isinstance(holder, Listen):
-            self._flights.release(holder.id)
+            self._release_listen(holder)
         elif isinstance(holder, Flight):
             reason = message.params.get("reason")
             if self._flights.cancel(holder):
@@ -300,7 +318,7 @@ class Connection:
             revision = params.revision_of(request.method, meta, self._legacy)
             if batch is not None and (revision.era is Era.MODERN or request.method == "initialize"):
                 raise Fault(INVALID_REQUEST, "Invalid Request: this cannot be part of a batch")
-            if request.method not in revision.methods and request.method not in self._server.extensions:
+            if not self._is_served(request.method, revision):
                 raise params.method_not_found(request.method, revision.era)
             if request.method == "subscriptions/listen":
                 self._open_listen(request, revision)
@@ -312,6 +330,11 @@ class Connection:
                 self._park(request, meta, revision, size, batch)
         except Fault as fault:
             self._reply(_error(request.id, fault), batch, request.id)
+
+    def _is_served(self, method: str, revision: Revision) -> bool:
+        if method in TASKS and not self._server.offers_tasks:
+            return False
+        return method in revision.methods or method in self._server.extensions
 
     def _park(
         self, request: Request, meta: params.Params, revision: Revision, size: int, batch: BatchReply | None
@@ -371,14 +394,49 @@ class Connection:
 
     def _open_listen(self, request: Request, revision: Revision) -> None:
         wants = params.notification_filter(request.params)
+        task_ids = self._watched(request)
         if len(self._flights.listens()) >= self._max_listens:
             raise Fault(OVERLOADED, f"At most {self._max_listens} subscriptions may be open")
-        self._flights.hold(request.id, Listen(id=request.id, revision=revision, wants=wants))
-        self._notify_listen(
-            request.id,
-            "notifications/subscriptions/acknowledged",
-            {"notifications": dict.fromkeys(sorted(wants), True)},
+        listen = Listen(id=request.id, revision=revision, wants=wants)
+        self._flights.hold(request.id, listen)
+        agreed: dict[str, Any] = dict.fromkeys(sorted(wants), True)
+        if task_ids:
+            agreed["taskIds"] = list(task_ids)
+        self._notify_listen(request.id, "notifications/subscriptions/acknowledged", {"notifications": agreed})
+        if task_ids:
+            self._watch(request, listen, task_ids)
+
+    def _watched(self, request: Request) -> tuple[str, ...]:
+        if not self._server.offers_tasks:
+            return ()
+        ids = params.watched_tasks(request.params)
+        if ids:
+            params.check_knows_tasks(params.mapping(request.params, "_meta")[params.CAPABILITIES])
+        return ids
+
+    def _watch(self, request: Request, listen: Listen, task_ids: tuple[str, ...]) -> None:
+        """Have the application watch the tasks, by a call that has no answer of its own."""
+        meta = params.mapping(request.params, "_meta")
+        listen.watch = Call(
+            id=request.id,
+            method=request.method,
+            revision=listen.revision.name,
+            era=listen.revision.era,
+            wants_progress=False,
+            meta=meta,
+            capabilities=meta[params.CAPABILITIES],
         )
+        work = TasksWatched(call=listen.watch, task_ids=task_ids)
+        self._flights.start(
+            Flight(work=work, revision=listen.revision, token=None, params=request.params, batch=None, size=0)
+        )
+        self._events.append(work)
+
+    def _release_listen(self, listen: Listen) -> None:
+        self._flights.release(listen.id)
+        if listen.watch is not None:
+            self._flights.running(listen.watch).state = State.CANCELLED
+            self._events.append(CallCancelled(call=listen.watch, reason=""))
 
     def _announce(self, wanted: str, method: str) -> None:
         if self._has_legacy_client:
@@ -389,7 +447,7 @@ class Connection:
 
     def _end_listens(self) -> None:
         for listen in self._flights.listens():
-            self._flights.release(listen.id)
+            self._release_listen(listen)
             if self._says_cancelled:
                 self._notify_listen(listen.id, "notifications/cancelled", {"requestId": listen.id})
             tagged = {"_meta": {dress.SUBSCRIPTION_ID: listen.id}}
@@ -403,6 +461,8 @@ class Connection:
     # --- replies ----------------------------------------------------------------------------------------------------
 
     def _may_answer(self, flight: Flight) -> bool:
+        if isinstance(flight.work, TasksWatched):
+            return False  # its subscription is answered when that ends
         if flight.state is State.ANSWERED:
             raise LocalProtocolError(f"{flight.work.call.method} {flight.id!r} is answered already")
         return flight.state is State.RUNNING

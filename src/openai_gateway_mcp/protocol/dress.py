@@ -8,6 +8,7 @@ from typing import Any, Final, assert_never
 from openai_gateway.wire.strict import dumps
 from openai_gateway_mcp.protocol.events import Era
 from openai_gateway_mcp.protocol.model import (
+    Answered,
     Audio,
     Block,
     CacheScope,
@@ -24,15 +25,17 @@ from openai_gateway_mcp.protocol.model import (
     ResourceTemplate,
     ResourceText,
     Server,
+    Task,
+    TaskCreated,
+    TaskShown,
     Text,
     Tool,
     ToolResult,
 )
+from openai_gateway_mcp.protocol.params import TASKS_EXTENSION
 from openai_gateway_mcp.protocol.revisions import MODERN, Revision
 
 Object = dict[str, Any]
-Answered = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult
-
 _SERVER_INFO: Final = "io.modelcontextprotocol/serverInfo"
 SUBSCRIPTION_ID: Final = "io.modelcontextprotocol/subscriptionId"
 MAX_COMPLETIONS: Final = 100  # of one answer, by the specification
@@ -56,7 +59,7 @@ def discover_result(server: Server, revision: Revision) -> Object:
     return complete(
         {
             "supportedVersions": list(MODERN),
-            "capabilities": capabilities(revision),
+            "capabilities": capabilities(revision) | _extensions(server),
             "instructions": server.instructions,
             **_cacheable(server.ttl_ms, server.cache_scope),
         },
@@ -72,6 +75,10 @@ def capabilities(revision: Revision) -> Object:
     """
     lists: Object = {name: {"listChanged": True} for name in ("tools", "prompts", "resources")}
     return {**lists, "completions": {}} if revision.hints else lists
+
+
+def _extensions(server: Server) -> Object:
+    return {"extensions": {TASKS_EXTENSION: {}}} if server.offers_tasks else {}
 
 
 def server_info(server: Server, revision: Revision) -> Object:
@@ -155,7 +162,7 @@ def dress(result: Answered, server: Server, revision: Revision) -> Object:
     """A handler's result as the `result` member of a response."""
     match result:
         case ToolResult():
-            shape = _tool_result(result, revision)
+            shape = tool_result(result, revision)
         case ResourceResult():
             shape = _resource_result(result, revision)
         case PromptResult():
@@ -164,9 +171,40 @@ def dress(result: Answered, server: Server, revision: Revision) -> Object:
             shape = _completion_result(result)
         case ExtensionResult():
             shape = dict(result.value)
+        case TaskShown(task):
+            shape = task_shape(task)
         case _ as never:
             assert_never(never)
     return complete(shape, server, revision)
+
+
+def task_created(created: TaskCreated, server: Server, revision: Revision) -> Object:
+    """What a call is answered with that goes on as a task."""
+    shape = {name: value for name, value in task_shape(created.task).items() if name not in {"result", "error"}}
+    return complete(shape, server, revision, result_type="task")
+
+
+def task_shape(task: Task) -> Object:
+    """All that is known of a task."""
+    shape: Object = {
+        "taskId": task.id,
+        "status": task.status.value,
+        "createdAt": task.created,
+        "lastUpdatedAt": task.updated,
+        "ttlMs": task.ttl_ms,
+        "pollIntervalMs": task.poll_ms,
+    }
+    if task.message:
+        shape["statusMessage"] = task.message
+    if task.result is not None:
+        shape["result"] = task.result
+    if task.error is not None:
+        shape["error"] = task.error
+    if task.requests:
+        shape["inputRequests"] = {
+            name: {"method": request.method, "params": dict(request.params)} for name, request in task.requests.items()
+        }
+    return shape
 
 
 def complete(shape: Object, server: Server, revision: Revision, *, result_type: str = "complete") -> Object:
@@ -182,7 +220,8 @@ def _cacheable(ttl_ms: int, scope: CacheScope) -> Object:
     return {"ttlMs": ttl_ms, "cacheScope": scope.value}
 
 
-def _tool_result(result: ToolResult, revision: Revision) -> Object:
+def tool_result(result: ToolResult, revision: Revision) -> Object:
+    """A tool's result, as a task holds it."""
     shape: Object = {"content": [_block(block, revision) for block in result.content], "isError": result.is_error}
     if result.structured is not None and revision.titles:
         shape["structuredContent"] = result.structured

@@ -103,5 +103,32 @@ class Remark:
     text: str
 
 
-Work = ToolCalled | ResourceRead | PromptAsked | CompletionAsked | ExtensionCalled
+class TaskVerb(enum.Enum):
+    GET = "tasks/get"
+    UPDATE = "tasks/update"
+    CANCEL = "tasks/cancel"
+
+
+@attrs.frozen(kw_only=True)
+class TaskAsked:
+    """`responses` come with UPDATE: what the client answered by name, unchecked."""
+
+    call: Call
+    verb: TaskVerb
+    task_id: str
+    responses: Mapping[str, Mapping[str, Json]] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class TasksWatched:
+    """A subscription names these tasks: what becomes of them is told (`Connection.task_changed`) until it is cancelled.
+
+    It is no request of its own: its result goes nowhere.
+    """
+
+    call: Call
+    task_ids: tuple[str, ...]
+
+
+Work = ToolCalled | ResourceRead | PromptAsked | CompletionAsked | ExtensionCalled | TaskAsked | TasksWatched
 Event = Work | CallCancelled | Remark

@@ -57,11 +57,12 @@ class Flight:
 
 @attrs.define(eq=False, kw_only=True)
 class Listen:
-    """One open `subscriptions/listen`: the kinds of notice it gets."""
+    """One open `subscriptions/listen`: the kinds of notice it gets, and the call that watches its tasks, if any."""
 
     id: Id
     revision: Revision
     wants: frozenset[str]
+    watch: Call | None = None
 
 
 Holder = Flight | Listen | BatchReply
@@ -123,6 +124,11 @@ class Flights:
         self.hold(flight.id, flight)
         self._parked[flight] = None
         self._parked_bytes += flight.size
+
+    def start(self, flight: Flight) -> None:
+        """A call that holds no id of its own runs at once: the watch of a listen."""
+        flight.state = State.RUNNING
+        self._started[flight.work.call] = flight
 
     def maybe_start(self) -> Work | None:
         """The oldest waiting call, if a slot is free for it."""

@@ -67,7 +67,10 @@ class CacheScope(enum.Enum):
 
 @attrs.frozen(kw_only=True, eq=False)
 class Server:
-    """All that the core needs to answer discovery and the lists. `extensions` are methods beside MCP's own."""
+    """All that the core needs to answer discovery and the lists. `extensions` are methods beside MCP's own.
+
+    `offers_tasks`: a call may be answered with a task, for clients that declare the extension (2026-07-28).
+    """
 
     name: str
     title: str
@@ -78,6 +81,7 @@ class Server:
     resource_templates: tuple[ResourceTemplate, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     extensions: frozenset[str] = frozenset()
+    offers_tasks: bool = False
     cache_scope: CacheScope = CacheScope.PUBLIC
     ttl_ms: int = 300_000
 
@@ -215,4 +219,53 @@ class InputRequired:
     state: str | None = None
 
 
-Result = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult | InputRequired
+class TaskStatus(enum.Enum):
+    WORKING = "working"
+    INPUT_REQUIRED = "input_required"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """A call that goes on after its request was answered (the extension `io.modelcontextprotocol/tasks`).
+
+    `created` and `updated` are ISO 8601. `result` is the `result` member that the call would have been answered with,
+    `error` the `error` member. `requests`: what the client is asked for while the status is INPUT_REQUIRED.
+    """
+
+    id: str
+    status: TaskStatus
+    created: str
+    updated: str
+    ttl_ms: int | None
+    poll_ms: int
+    message: str = ""
+    result: Mapping[str, Json] | None = None
+    error: Mapping[str, Json] | None = None
+    requests: Mapping[str, InputRequest] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class TaskCreated:
+    """The answer to a call that goes on as a task. `tasks/get` has to find it already."""
+
+    task: Task
+
+
+@attrs.frozen
+class TaskShown:
+    """The answer to `tasks/get`."""
+
+    task: Task
+
+
+Answered = ToolResult | ResourceResult | PromptResult | CompletionResult | ExtensionResult | TaskShown
+"""What answers a request for good."""
+
+Result = Answered | InputRequired | TaskCreated

@@ -38,7 +38,14 @@ SESSION: Final = "mcp-session-id"
 PARAM: Final = "mcp-param-"
 
 # method → the member of its params that `Mcp-Name` repeats
-NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 
 _PLAIN: Final = re.compile(r"[\x20-\x7e\t]*")
 _SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from openai_gateway_mcp.protocol.errors import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
+    MISSING_CAPABILITY,
     UNSUPPORTED_VERSION,
     Fault,
 )
@@ -19,6 +20,8 @@ from openai_gateway_mcp.protocol.events import (
     PromptAsked,
     RefType,
     ResourceRead,
+    TaskAsked,
+    TaskVerb,
     ToolCalled,
     Work,
 )
@@ -155,6 +158,47 @@ def notification_filter(params: Params) -> frozenset[str]:
     return frozenset(name for name in _FILTERS if wanted.get(name))
 
 
+# --- tasks ----------------------------------------------------------------------------------------------------------
+
+TASKS_EXTENSION: Final = "io.modelcontextprotocol/tasks"
+_MAX_WATCHED: Final = 64  # tasks of one subscription
+
+
+def knows_tasks(capabilities: Params) -> bool:
+    """Whether the client has declared that it takes a task for an answer."""
+    extensions = capabilities.get("extensions")
+    return isinstance(extensions, dict) and isinstance(extensions.get(TASKS_EXTENSION), dict)
+
+
+def check_knows_tasks(capabilities: Params) -> None:
+    """Raises Fault, -32021."""
+    if not knows_tasks(capabilities):
+        data: Params = {"requiredCapabilities": {"extensions": {TASKS_EXTENSION: {}}}}
+        raise Fault(MISSING_CAPABILITY, "The client has not declared the capability: extensions", data)
+
+
+def watched_tasks(params: Params) -> tuple[str, ...]:
+    """The tasks that a `subscriptions/listen` names, each once."""
+    ids = mapping(params, "notifications").get("taskIds", [])
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise invalid("notifications.taskIds must be an array of strings")
+    if len(ids) > _MAX_WATCHED:
+        raise invalid(f"notifications.taskIds may have at most {_MAX_WATCHED} entries")
+    return tuple(dict.fromkeys(ids))
+
+
+def _task_asked(call: Call, params: Params) -> Work:
+    check_knows_tasks(call.capabilities)
+    verb = TaskVerb(call.method)
+    responses: dict[str, Params] = {}
+    if verb is TaskVerb.UPDATE:
+        if "inputResponses" not in params:
+            raise invalid("inputResponses must be an object")
+        said = mapping(params, "inputResponses")
+        responses = {name: mapping(said, name) for name in said}
+    return TaskAsked(call=call, verb=verb, task_id=string(params, "taskId"), responses=responses)
+
+
 # --- calls ----------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +213,8 @@ def read_work(call: Call, params: Params, server: Server) -> Work:
             return _prompt_asked(call, params, server)
         case "completion/complete":
             return _completion(call, params, server)
+        case "tasks/get" | "tasks/update" | "tasks/cancel":
+            return _task_asked(call, params)
         case _:
             return ExtensionCalled(call=call, params=params)
 

@@ -30,6 +30,8 @@ _LEGACY: Final = (
     _LISTS | _CALLS | {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
 )
 _MODERN: Final = _LISTS | _CALLS | {"server/discover", "subscriptions/listen"}
+TASKS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+"""Those of the extension, which are there where the server offers tasks."""
 
 REVISIONS: Final = {
     row.name: row
@@ -38,7 +40,7 @@ REVISIONS: Final = {
         Revision(name="2025-03-26", era=Era.LEGACY, methods=_LEGACY, batches=True, titles=False),
         Revision(name="2025-06-18", era=Era.LEGACY, methods=_LEGACY),
         Revision(name="2025-11-25", era=Era.LEGACY, methods=_LEGACY),
-        Revision(name="2026-07-28", era=Era.MODERN, methods=_MODERN),
+        Revision(name="2026-07-28", era=Era.MODERN, methods=_MODERN | TASKS),
     )
 }
 

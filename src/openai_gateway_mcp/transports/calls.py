@@ -12,7 +12,7 @@ import trio
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
 from openai_gateway_mcp.protocol.events import Call, Level, Remark, Work
-from openai_gateway_mcp.protocol.model import Result
+from openai_gateway_mcp.protocol.model import Result, Task
 
 # "Receivers SHOULD implement rate limiting" (MCP, progress): seconds between two reports of one call.
 PROGRESS_INTERVAL: Final = 0.5
@@ -28,6 +28,10 @@ class Reporter(Protocol):
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         """Report a value that has grown; others, and what comes too fast after the last one, are dropped."""
+        ...
+
+    def task(self, task: Task) -> None:
+        """Tell what became of a task that is watched."""
         ...
 
 
@@ -100,6 +104,10 @@ class _CallReporter:
         self._last = progress
         self._not_before = now + PROGRESS_INTERVAL
         self._connection.progress(self._call, progress, total, message)
+        self._outlet.flush()
+
+    def task(self, task: Task) -> None:
+        self._connection.task_changed(self._call, task)
         self._outlet.flush()
 
     def close(self) -> None:

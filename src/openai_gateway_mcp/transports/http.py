@@ -22,7 +22,7 @@ from openai_gateway.net.listener import Exchange, Request
 from openai_gateway_mcp.protocol import over_http
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.errors import INVALID_REQUEST, OVERLOADED, Fault
-from openai_gateway_mcp.protocol.events import Era, Remark, Work
+from openai_gateway_mcp.protocol.events import Era, Remark, TasksWatched, Work
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Notification, read_id
 from openai_gateway_mcp.protocol.jsonrpc import Request as RpcRequest
 from openai_gateway_mcp.protocol.model import Result, Server
@@ -285,6 +285,8 @@ class Endpoint:
 
     def _in_turn(self, handler: Handler) -> Handler:
         async def in_turn(work: Work, reporter: Reporter) -> Result:
+            if isinstance(work, TasksWatched):
+                return await handler(work, reporter)  # as long as its subscription, which has a limit of its own
             if self._turns.statistics().tasks_waiting >= MAX_WAITING:
                 raise Fault(OVERLOADED, "Too many calls are waiting; try again when some are answered")
             async with self._turns:
