@@ -151,6 +151,14 @@ SETTINGS: tuple[Setting, ...] = (
         help=f"Directories whose pictures and recordings tools may send; several with {os.pathsep!r} between them.",
     ),
     Setting(
+        name="state",
+        variable=None,
+        flag="--state",
+        sort=Sort.TEXT,
+        default="",
+        help="A file in which tasks and conversations outlive this process, which alone may use it.",
+    ),
+    Setting(
         name="max_message_bytes",
         variable="MAX_MESSAGE_BYTES",
         flag="--max-message-bytes",
@@ -215,6 +223,7 @@ class Settings:
     log_level: str
     watch: bool = False
     config_file: str | None = None
+    state: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -263,6 +272,7 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
         log_level=said.level(),
         watch="watch" in flags,
         config_file=said.text("config") if "config" in flags else None,
+        state=said.maybe("state"),
         warnings=(*gateway.warnings, *_nothing_to_watch(gateway, flags)),
     )
 

@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,6 +20,8 @@ from openai_gateway.secret import Redactor
 from openai_gateway_mcp.config import Relay, Settings
 from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door, open_door
+from openai_gateway_mcp.features.kept import Kept
+from openai_gateway_mcp.features.tasks import Tasks
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Level, Remark
 from openai_gateway_mcp.protocol.rounds import Seal
@@ -30,6 +33,7 @@ from openai_gateway_mcp.transports.signals import Hangup
 from openai_gateway_mcp.transports.streams import Stream
 
 if TYPE_CHECKING:
+    from openai_gateway_mcp.features.state import State
     from openai_gateway_mcp.relay import Remote
 
 INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
@@ -87,7 +91,11 @@ async def _converse(
         max_in_flight=settings.max_in_flight,
         seal=Seal(os.urandom(32), now=time.time),
     )
-    async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
+    async with (
+        open_door(settings.features.gateway, redactor=redactor) as door,
+        open_kept(settings.state, must=False) as (kept, tasks),
+        trio.open_nursery() as beside,
+    ):
         reloading = Reloading(settings, reread, door, redactor=redactor)
         beside.start_soon(reloading.on_hangup, hangup)
         if settings.watch:
@@ -95,13 +103,40 @@ async def _converse(
         await run_session(
             stream,
             connection,
-            Application(settings.features, door).handle,
+            Application(settings.features, door, kept=kept, tasks=tasks).handle,
             remark=log_remark,
             drain=settings.drain,
             finish_all=wire.receive.kind is Kind.FILE,
             after_first_answer=functools.partial(_get_ready, door),
         )
         beside.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_kept(path: str | None, *, must: bool) -> AsyncIterator[tuple[Kept, Tasks]]:
+    """What is left for later, in the state file of this path if there is one; tasks run until the end of the block.
+
+    Two clients of one person each start a server: the second one goes on without the file, unless it `must` have it;
+    then that raises ConfigError.
+    """
+    async with AsyncExitStack() as stack:
+        state: State | None = None
+        if path is not None:
+            from openai_gateway_mcp.features.state import open_state  # noqa: PLC0415 - SQLite, for --state alone
+
+            try:
+                state = await stack.enter_async_context(open_state(path))
+            except ConfigError as error:
+                if must:
+                    raise
+                _LOG.warning("%s Tasks and conversations end with this process.", error)
+        running = await stack.enter_async_context(trio.open_nursery())
+        kept, tasks = Kept(state=state), Tasks(running.start_soon, state)
+        if state is not None:
+            await kept.load()
+            await tasks.load()
+        yield kept, tasks
+        running.cancel_scope.cancel()
 
 
 async def _relay(stream: Stream, *, settings: Settings, remote: Remote) -> None:

@@ -28,7 +28,7 @@ from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.guests import Guests
 from openai_gateway_mcp.http_config import HttpSettings, OAuth
 from openai_gateway_mcp.reload import Reloading
-from openai_gateway_mcp.serve import log_remark
+from openai_gateway_mcp.serve import log_remark, open_kept
 from openai_gateway_mcp.transports.callers import Verifier, let_in_anybody
 from openai_gateway_mcp.transports.http import PATH, Endpoint
 from openai_gateway_mcp.transports.replies import refuse
@@ -108,9 +108,13 @@ async def _serve(
     verify = _verifier(http, settings.features.tools, client)
     tls = None if http.tls is None else server_context(http.tls.certificate, http.tls.key, http.tls.client_ca)
     listeners = await _bind(http)
-    async with open_door(settings.features.gateway, redactor=redactor) as door, trio.open_nursery() as beside:
+    async with (
+        open_door(settings.features.gateway, redactor=redactor) as door,
+        open_kept(settings.state, must=True) as (kept, tasks),
+        trio.open_nursery() as beside,
+    ):
         endpoint = Endpoint(
-            Guests(features, door, is_private=http.asks_who),
+            Guests(features, door, is_private=http.asks_who, kept=kept, tasks=tasks),
             verify=verify,
             admission=Admission.of(bound=http.host, hosts=http.hosts, origins=http.origins),
             remark=log_remark,

@@ -27,13 +27,21 @@ class Guests:
     `is_private`: callers must say who they are, so nobody on the way may give one's lists to another.
     """
 
-    def __init__(self, settings: Settings, door: Door, *, is_private: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        door: Door,
+        *,
+        is_private: bool,
+        kept: Kept | None = None,
+        tasks: Tasks | None = None,
+    ) -> None:
         self._settings = settings
         self._door = door
         self._scope = CacheScope.PRIVATE if is_private else CacheScope.PUBLIC
         self._servers: OrderedDict[tuple[str, ...], Server] = OrderedDict()
-        self._kept = Kept()
-        self._tasks = Tasks(door.start_soon)
+        self._kept = kept or Kept()
+        self._tasks = tasks or Tasks(door.start_soon)
         self._applications: OrderedDict[str, tuple[Caller, Application]] = OrderedDict()
 
     def server_for(self, caller: Caller) -> Server:

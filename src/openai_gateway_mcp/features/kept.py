@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from typing import Any, Final
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from openai_gateway_mcp.features.shelf import Shelf
 from openai_gateway_mcp.protocol.model import ResourceBlob, ResourceLink, ResourceResult, ResourceText
 
+if TYPE_CHECKING:
+    from openai_gateway_mcp.features.state import State
+
 RESULTS_URI: Final = "openai://results/"
 SECONDS: Final = 3600.0
+_THREAD: Final = "thread"
 
 
 @attrs.frozen
@@ -38,12 +45,37 @@ class Thread:
     messages: tuple[Mapping[str, Any], ...] = attrs.field(repr=False)
 
 
+def size_of(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Of a conversation, in characters of JSON."""
+    return sum(len(json.dumps(message)) for message in messages)
+
+
 @attrs.frozen
 class Kept:
     """Of all callers; each finds its own."""
 
     results: Shelf[Parked] = attrs.field(factory=lambda: Shelf(SECONDS))
     threads: Shelf[Thread] = attrs.field(factory=lambda: Shelf(SECONDS))
+    state: State | None = None
+
+    async def load(self) -> None:
+        """The conversations that the state kept of an earlier process. Called once, before any other use."""
+        for row in [] if self.state is None else await self.state.load(_THREAD):
+            value = dict(row.value)
+            messages = tuple(value.pop("messages"))
+            thread = Thread(messages=messages, **value)
+            self.threads.put(row.owner, thread, size_of(messages), row.id)
+
+    async def save(self, owner: str, handle: str) -> None:
+        """A conversation, once it has a new turn."""
+        thread = None if self.state is None else self.threads.get(owner, handle)
+        if self.state is None or thread is None:
+            await trio.lowlevel.checkpoint()
+            return
+        from openai_gateway_mcp.features.state import Row  # noqa: PLC0415 - SQLite, for --state alone
+
+        value = {"model": thread.model, "system": thread.system, "messages": list(thread.messages)}
+        await self.state.save(Row(kind=_THREAD, id=handle, owner=owner, until=time.time() + SECONDS, value=value))
 
     def park(self, owner: str, parked: Parked) -> ResourceLink | None:
         """Where it can be read for the next hour; None where it is too large for that."""

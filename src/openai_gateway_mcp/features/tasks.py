@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -18,6 +19,9 @@ import trio
 from openai_gateway_mcp.protocol.errors import INTERNAL_ERROR, INVALID_PARAMS, Fault
 from openai_gateway_mcp.protocol.model import InputRequest, Task, TaskStatus, ToolResult
 from openai_gateway_mcp.transports.calls import Reporter
+
+if TYPE_CHECKING:  # SQLite, which a start without --state does not wait for
+    from openai_gateway_mcp.features.state import State
 
 Json = Any
 Run = Callable[["Job"], Awaitable[ToolResult]]
@@ -30,6 +34,8 @@ MAX_RUNNING: Final = 64
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_KEPT: Final = 1_024  # of all callers
+_SECONDS_TO_SAVE: Final = 5.0
+_KIND: Final = "task"
 
 
 @attrs.define(eq=False)
@@ -94,13 +100,45 @@ class Job:
             self.changed()
 
 
-class Tasks:
-    """Of all callers; each finds its own. `start_soon` is that of the nursery in which they run."""
+class _Nobody:
+    """Who waits for a task of an earlier process."""
 
-    def __init__(self, start_soon: Callable[..., None]) -> None:
+    wanted = False
+
+    def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
+    def task(self, task: Task) -> None: ...
+
+
+def _dressed_already(_result: ToolResult) -> Mapping[str, Json]:
+    raise RuntimeError("the call of this task ended in an earlier process")
+
+
+_NOBODY: Final = _Nobody()
+
+
+class Tasks:
+    """Of all callers; each finds its own. `start_soon` is that of the nursery in which they run.
+
+    `state` keeps them beyond the process, whose end those that ran then do not survive.
+    """
+
+    def __init__(self, start_soon: Callable[..., None], state: State | None = None) -> None:
         self._start_soon = start_soon
+        self._state = state
         self._jobs: dict[str, Job] = {}
         self._changed = trio.lowlevel.ParkingLot()
+
+    async def load(self) -> None:
+        """What the state kept of an earlier process. Called once, before any other."""
+        for row in [] if self._state is None else await self._state.load(_KIND):
+            value = dict(row.value)
+            task = Task(id=row.id, status=TaskStatus(value.pop("status")), poll_ms=POLL_MS, **value)
+            job = Job(owner=row.owner, dress=_dressed_already, reporter=_NOBODY, made=task, changed=self._tell)
+            job.until = trio.current_time() + row.until - time.time()
+            job.done.set()
+            self._jobs[row.id] = job
+            if not task.status.is_final:
+                await self._end(job)
 
     def has_room(self, owner: str) -> bool:
         """Whether this caller may have one more running."""
@@ -123,7 +161,9 @@ class Tasks:
             job.scope.cancel()
             raise
         if not job.done.is_set():
-            return self._made(job)
+            made = self._made(job)
+            await self._save(job, made)
+            return made
         if job.error is not None:
             raise job.error
         if job.result is None:
@@ -139,7 +179,7 @@ class Tasks:
         job = self._job(owner, task_id)
         if not job.done.is_set():
             job.scope.cancel()
-            self._settle(job, TaskStatus.CANCELLED, message="Cancelled by the client.")
+            job.show(TaskStatus.CANCELLED, message="Cancelled by the client.", requests={})
 
     def update(self, owner: str, task_id: str, responses: Mapping[str, Mapping[str, Json]]) -> None:
         """The client's answers to what the task asked for. Raises Fault as `get`."""
@@ -174,21 +214,25 @@ class Tasks:
             job.done.set()
             job.due.set()
             if job.made is not None:
-                self._end(job)
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _SECONDS_TO_SAVE):
+                    await self._end(job)
 
-    def _end(self, job: Job) -> None:
-        if job.result is not None:
-            self._settle(job, TaskStatus.COMPLETED, result=job.dress(job.result))
-        elif isinstance(job.error, Fault):
-            error = {"code": job.error.code, "message": job.error.message}
-            self._settle(job, TaskStatus.FAILED, message=job.error.message, error=error)
-        elif job.error is not None:
-            _LOG.warning("a task failed: %s", type(job.error).__name__)
-            _LOG.debug("a task failed", exc_info=job.error)  # which may quote anything
-            error = {"code": INTERNAL_ERROR, "message": "Internal error"}
-            self._settle(job, TaskStatus.FAILED, message="Internal error", error=error)
-        else:
-            self._settle(job, TaskStatus.CANCELLED)
+    async def _end(self, job: Job) -> None:
+        """Kept first and shown then: whoever saw a result finds it in the next process too."""
+        outcome, shown = _outcome(job), self._shown(job)
+        await self._save(job, shown if shown.status.is_final else attrs.evolve(shown, **outcome))
+        job.show(**outcome)
+
+    async def _save(self, job: Job, task: Task) -> None:
+        if self._state is None:
+            await trio.lowlevel.checkpoint()
+            return
+        from openai_gateway_mcp.features.state import Row  # noqa: PLC0415 - SQLite, for --state alone
+
+        names = ("created", "updated", "ttl_ms", "message", "result", "error")
+        value = {"status": task.status.value, **{name: getattr(task, name) for name in names}}
+        until = time.time() + job.until - trio.current_time()
+        await self._state.save(Row(kind=_KIND, id=task.id, owner=job.owner, until=until, value=value))
 
     def _made(self, job: Job) -> Task:
         self._forget_old()
@@ -205,9 +249,6 @@ class Tasks:
         self._jobs[job.made.id] = job
         job.became_task.set()
         return job.made
-
-    def _settle(self, job: Job, status: TaskStatus, **what: Any) -> None:
-        job.show(status, **{"message": "", "requests": {}, **what})
 
     def _shown(self, job: Job) -> Task:
         if job.made is None:
@@ -232,6 +273,25 @@ class Tasks:
         too_many = ended[: max(0, len(self._jobs) - _MAX_KEPT)]
         for task_id in {*old, *too_many}:
             del self._jobs[task_id]
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    """What a task is once its call has ended: members of Task."""
+    over: dict[str, Any] = {"message": "", "requests": {}}
+    if job.result is not None:
+        return {**over, "status": TaskStatus.COMPLETED, "result": job.dress(job.result)}
+    if job.error is None and job.scope.cancel_called:
+        return {**over, "status": TaskStatus.CANCELLED}
+    if job.error is None:
+        error = Fault(INTERNAL_ERROR, "The server was stopped while this task ran; call the tool again.")
+    elif isinstance(job.error, Fault):
+        error = job.error
+    else:
+        _LOG.warning("a task failed: %s", type(job.error).__name__)
+        _LOG.debug("a task failed", exc_info=job.error)  # which may quote anything
+        error = Fault(INTERNAL_ERROR, "Internal error")
+    told = {"code": error.code, "message": error.message}
+    return {**over, "status": TaskStatus.FAILED, "message": error.message, "error": told}
 
 
 def _now() -> str:

@@ -85,6 +85,8 @@ async def chat(args: ChatArgs, context: Context) -> ToolResult:
     text = shown.text
     if args.thread_id is not None and not shown.is_error:
         handle = _keep(args, said, answer, context)
+        if handle is not None:
+            await context.kept.save(context.settings.tenant, handle)
         text += f"\n\n[thread_id: {handle}]" if handle else "\n\n[This conversation is too long to go on with.]"
         facts |= {} if handle is None else {"thread_id": handle}
     blocks: list[Block] = [Text(text), *([] if link is None else [link]), *_made(answer)]
