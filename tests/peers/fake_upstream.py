@@ -28,7 +28,8 @@ KEY: Final = "sk-planted-for-the-peers-0123456789"
 READ_BYTES = 65536
 DRIP_SECONDS = 0.02
 WAIT_SECONDS = 30
-JSON_HEADERS: Final = [("Content-Type", "application/json")]
+PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+SOUND: Final = b"RIFF\x2c\0\0\0WAVEfmt " + bytes(48)
 
 
 class Kind(enum.Enum):
@@ -165,9 +166,27 @@ class Caller:
                 await self._send_json(200, {"object": "list", "data": data})
             case ["chat", "completions"]:
                 await self._chat(json.loads(body))
-            case _:
-                await self._send_json(404, failure(f"No such path: {path}", "not_found"))
+            case other:
+                await self._serve_other("/".join(other), body)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _serve_other(self, path: str, body: bytes) -> None:
+        match path:
+            case "embeddings":
+                texts = json.loads(body)["input"]
+                vectors = [{"object": "embedding", "index": n, "embedding": [n, 0.5]} for n in range(len(texts))]
+                await self._send_json(200, {"object": "list", "data": vectors, "model": "vectors"})
+            case "images/generations":
+                await self._send_json(200, {"created": 1, "data": [{"b64_json": PIXEL}]})
+            case "audio/speech":
+                await self._send_bytes(SOUND, "audio/wav")
+            case "audio/transcriptions":
+                await self._send_json(200, {"text": "one two" if SOUND in body else "nothing"})
+            case "moderations":
+                texts = json.loads(body)["input"]
+                await self._send_json(200, {"id": "m", "results": [{"flagged": "bad" in text} for text in texts]})
+            case _:
+                await self._send_json(404, failure(f"No such path: /{path}", "not_found"))
 
     async def _chat(self, body: Json) -> None:
         model, streamed = body["model"], bool(body.get("stream"))
@@ -241,8 +260,10 @@ class Caller:
         await self._send(h11.EndOfMessage())
 
     async def _send_json(self, status: int, value: Json) -> None:
-        data = json.dumps(value).encode()
-        headers = [*JSON_HEADERS, ("Content-Length", str(len(data)))]
+        await self._send_bytes(json.dumps(value).encode(), "application/json", status)
+
+    async def _send_bytes(self, data: bytes, content_type: str, status: int = 200) -> None:
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(data)))]
         await self._send(h11.Response(status_code=status, headers=headers))
         await self._send(h11.Data(data=data))
         await self._send(h11.EndOfMessage())

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from openai_gateway_mcp.features.tools import MODEL_VARIABLES
 from tests.installed import ambient
 from tests.peers import fake_upstream
-from tests.peers.fake_upstream import Kind
+from tests.peers.fake_upstream import SOUND, Kind
 from tests.peers.playing import Runtime, command, environment, gateway
 from tests.peers.record import read_sessions
 
@@ -23,6 +25,7 @@ Json = Any
 
 # The `--protocol-era` of each, and the revision that must come of it.
 ERAS: Final = {"legacy": "2025-11-25", "auto": "2026-07-28", "modern": "2026-07-28"}
+BOTH: Final = ("legacy", "modern")
 LISTS: Final = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
@@ -45,13 +48,13 @@ def inspecting(inspector: Runtime, target: list[str], env: dict[str, str], *opti
     return [str(inspector.program), str(launcher), "--cli", *target, *settings, "--format", "json", *options]
 
 
-def inspect(inspector: Runtime, era: str, room: Path, *options: str) -> Json:
-    """The result of one question to the embedded echo model; the session that it took is judged."""
+def inspect(inspector: Runtime, era: str, room: Path, *options: str, **upstream: str) -> Json:
+    """The result of one question to the embedded echo model, or to an upstream; the session that it took is judged."""
     record = room / "record"
     record.mkdir()
-    target = command(record=record, flags=("--embedded",))
+    target = command(record=record, flags=() if upstream else ("--embedded",))
     done = subprocess.run(
-        inspecting(inspector, target, environment(room), "--protocol-era", era, *options),
+        inspecting(inspector, target, environment(room, **upstream), "--protocol-era", era, *options),
         env={**ambient("PATH"), "HOME": str(room)},
         capture_output=True,
         text=True,
@@ -92,16 +95,56 @@ def test_the_inspector_calls_chat(inspector: Runtime, era: str, tmp_path: Path) 
     assert block["text"].endswith("Hello ✓")
 
 
-def test_the_inspector_reads_a_resource(inspector: Runtime, era: str, tmp_path: Path) -> None:
-    read = inspect(inspector, era, tmp_path, "--method", "resources/read", "--uri", "openai://models")
-    assert "echo" in read["contents"][0]["text"]
+MODELS: Final = {variable: "echo" for variable in MODEL_VARIABLES.values() if variable is not None}
+USES: Final[dict[str, tuple[Json, list[str], str]]] = {
+    "chat": ({"prompt": "Hello", "model": "echo", "thread_id": "new"}, ["text"], "Hello\n\n[thread_id: "),
+    "list_models": ({"query": "ech"}, ["text"], '"echo"'),
+    "compare_models": ({"prompt": "Hello", "models": ["echo", "refuse"]}, ["text"], "## refuse"),
+    "embed": ({"input": ["a", "b"]}, ["text", "resource_link"], '"count": 2'),
+    "generate_image": ({"prompt": "a cat"}, ["text", "image"], "1 picture by echo."),
+    "speak": ({"text": "Hello", "format": "wav"}, ["text", "audio", "resource_link"], "audio/wav by echo"),
+    "transcribe": ({"audio": b64encode(SOUND).decode()}, ["text"], "one two"),
+    "moderate": ({"input": ["good", "bad"]}, ["text"], '"flagged": true'),
+}
+"""Tool → its arguments, the sorts of blocks that come, and words of the first one."""
 
 
-def test_the_inspector_fills_a_prompt(inspector: Runtime, era: str, tmp_path: Path) -> None:
-    filled = inspect(
-        inspector, era, tmp_path, "--method", "prompts/get", "--prompt-name", "ask", "--prompt-args", "question=Why?"
-    )
+@pytest.mark.parametrize("era", BOTH)
+@pytest.mark.parametrize("tool", MODEL_VARIABLES)
+def test_the_inspector_uses_every_tool(tool: str, inspector: Runtime, era: str, tmp_path: Path) -> None:
+    arguments, sorts, words = USES[tool]
+    with fake_upstream.running() as upstream:
+        called = inspect(
+            inspector,
+            era,
+            tmp_path,
+            *("--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)),
+            **gateway(upstream),
+            **MODELS,
+        )
+    assert not called.get("isError")
+    assert [block["type"] for block in called["content"]] == sorts
+    assert words in called["content"][0]["text"]
+    assert ("structuredContent" in called) is (tool in {"list_models", "moderate"})
+
+
+@pytest.mark.parametrize("era", BOTH)
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("ask", ["question=Why?", "model=echo"]), ("second_opinion", ["text=Why?"])]
+)
+def test_the_inspector_fills_every_prompt(
+    name: str, arguments: list[str], inspector: Runtime, era: str, tmp_path: Path
+) -> None:
+    options = [word for argument in arguments for word in ("--prompt-args", argument)]
+    filled = inspect(inspector, era, tmp_path, "--method", "prompts/get", "--prompt-name", name, *options)
     assert "Why?" in filled["messages"][0]["content"]["text"]
+
+
+@pytest.mark.parametrize("era", BOTH)
+@pytest.mark.parametrize("uri", ["openai://models", "openai://models/echo"])
+def test_the_inspector_reads_every_resource(uri: str, inspector: Runtime, era: str, tmp_path: Path) -> None:
+    read = inspect(inspector, era, tmp_path, "--method", "resources/read", "--uri", uri)
+    assert "echo" in read["contents"][0]["text"]
 
 
 def test_interrupting_the_inspector_in_a_call_closes_the_upstream_connection(
