@@ -14,6 +14,7 @@ from openai_gateway import config as gateway_config
 from openai_gateway.config import addresses, environment
 from openai_gateway.errors import ConfigError
 from openai_gateway.secret import Secret
+from openai_gateway_mcp.features.prompts import PROMPTS, PromptSpec
 from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.features.tools import MODEL_VARIABLES
 from openai_gateway_mcp.said import Flags, Said, Setting, Sort
@@ -265,6 +266,7 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
             tools=_tools(said),
             tool_models=_tool_models(said),
             roots=_roots(said),
+            prompts=_prompts(said),
         ),
         max_message_bytes=int(said.number("max_message_bytes")),
         max_in_flight=int(said.number("max_in_flight")),
@@ -349,6 +351,14 @@ def _tools(said: Said) -> tuple[str, ...]:
 def _tool_models(said: Said) -> dict[str, str]:
     named = {tool: variable.lower() for tool, variable in MODEL_VARIABLES.items() if variable is not None}
     return {tool: model for tool, setting in named.items() if (model := said.maybe(setting)) is not None}
+
+
+def _prompts(said: Said) -> tuple[PromptSpec, ...]:
+    if "config" not in said.flags:
+        return PROMPTS
+    from openai_gateway_mcp.prompts_config import prompts_of  # noqa: PLC0415 - for those who have a file
+
+    return prompts_of(said.text("config"))
 
 
 def _roots(said: Said) -> tuple[str, ...]:

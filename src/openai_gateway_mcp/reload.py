@@ -13,6 +13,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.secret import Redactor
 from openai_gateway_mcp.config import Settings
 from openai_gateway_mcp.features.door import Door
+from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.transports.signals import HANGUP, Hangup
 
 INTERVAL: Final = 1.0
@@ -42,8 +43,13 @@ class Reloading:
         *,
         redactor: Redactor,
         look: Look = _look,
+        offer: Callable[[FeatureSettings], None] = lambda _: None,
     ) -> None:
-        """`read` reads the settings again, in a thread; it raises ConfigError. `redactor` is the log's."""
+        """`read` reads the settings again, in a thread; it raises ConfigError. `redactor` is the log's.
+
+        `offer` is told what the features are to be from now on, where that is something else.
+        """
+        self._offer = offer
         self._settings = settings
         self._read = read
         self._door = door
@@ -72,6 +78,8 @@ class Reloading:
         for secret in new.features.gateway.secrets:
             self._redactor.learn(secret)  # before the first call can use a new key, or a warning quote it
         await self._door.reload(new.features.gateway)
+        if new.features != old.features:
+            self._offer(new.features)
         _LOG.info("%s: %s.", why, _account(old, new))
         for warning in new.warnings:
             if warning not in old.warnings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import math
 import os
 import sys
 import time
@@ -21,9 +22,11 @@ from openai_gateway_mcp.config import Relay, Settings
 from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.kept import Kept
+from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.features.tasks import Tasks
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Level, Remark
+from openai_gateway_mcp.protocol.model import Server
 from openai_gateway_mcp.protocol.rounds import Seal
 from openai_gateway_mcp.reload import Reloading
 from openai_gateway_mcp.transports import stdio
@@ -96,18 +99,26 @@ async def _converse(
         open_kept(settings.state, must=False) as (kept, tasks),
         trio.open_nursery() as beside,
     ):
-        reloading = Reloading(settings, reread, door, redactor=redactor)
+        application = Application(settings.features, door, kept=kept, tasks=tasks)
+        changes, offers = trio.open_memory_channel[Server](math.inf)
+
+        def offer(features: FeatureSettings) -> None:
+            application.renew(features)
+            changes.send_nowait(describe(features))
+
+        reloading = Reloading(settings, reread, door, redactor=redactor, offer=offer)
         beside.start_soon(reloading.on_hangup, hangup)
         if settings.watch:
             beside.start_soon(reloading.on_change)
         await run_session(
             stream,
             connection,
-            Application(settings.features, door, kept=kept, tasks=tasks).handle,
+            application.handle,
             remark=log_remark,
             drain=settings.drain,
             finish_all=wire.receive.kind is Kind.FILE,
             after_first_answer=functools.partial(_get_ready, door),
+            offers=offers,
         )
         beside.cancel_scope.cancel()
 

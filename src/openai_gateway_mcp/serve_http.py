@@ -26,6 +26,7 @@ from openai_gateway_mcp.access.resource import challenge, metadata, metadata_url
 from openai_gateway_mcp.config import Settings
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.guests import Guests
+from openai_gateway_mcp.features.settings import Settings as FeatureSettings
 from openai_gateway_mcp.http_config import HttpSettings, OAuth
 from openai_gateway_mcp.reload import Reloading
 from openai_gateway_mcp.serve import log_remark, open_kept
@@ -113,8 +114,9 @@ async def _serve(
         open_kept(settings.state, must=True) as (kept, tasks),
         trio.open_nursery() as beside,
     ):
+        guests = Guests(features, door, is_private=http.asks_who, kept=kept, tasks=tasks)
         endpoint = Endpoint(
-            Guests(features, door, is_private=http.asks_who, kept=kept, tasks=tasks),
+            guests,
             verify=verify,
             admission=Admission.of(bound=http.host, hosts=http.hosts, origins=http.origins),
             remark=log_remark,
@@ -127,7 +129,12 @@ async def _serve(
         server = HttpServer(endpoint.handle, refuse=refuse, tls=tls)
         drain = trio.Event()
         beside.start_soon(watch_signals, drain, os._exit)
-        reloading = Reloading(settings, reread, door, redactor=redactor)
+
+        def offer(new: FeatureSettings) -> None:
+            guests.renew(new if http.remote_paths else attrs.evolve(new, roots=()))
+            endpoint.offer()
+
+        reloading = Reloading(settings, reread, door, redactor=redactor, offer=offer)
         beside.start_soon(reloading.on_hangup, hangup)
         if settings.watch:
             beside.start_soon(reloading.on_change)

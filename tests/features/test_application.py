@@ -79,8 +79,8 @@ def test_chat_comes_first_and_needs_no_argument_by_its_schema() -> None:
 
 def test_the_offer_needs_no_gateway_and_names_the_seeds_methods() -> None:
     assert SERVER.extensions == {"models/list", "completion/complete"}
-    assert [prompt.name for prompt in PROMPTS] == ["ask", "second_opinion"]
-    assert SERVER.prompts == PROMPTS
+    assert [prompt.name for prompt in SERVER.prompts] == ["ask", "second_opinion"]
+    assert SERVER.prompts == tuple(spec.prompt for spec in PROMPTS)
 
 
 def test_only_the_tools_switched_on_are_listed() -> None:

@@ -83,7 +83,7 @@ async def test_a_prompt_is_one_message_in_the_users_voice(autojump_clock: MockCl
     assert message.content.text.endswith("\n\nwhy?")
 
 
-@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)
+@pytest.mark.parametrize("prompt", [spec.prompt for spec in PROMPTS], ids=lambda prompt: prompt.name)
 def test_every_prompt_fills_in_its_subject_as_it_is_and_needs_no_model(prompt: Any) -> None:
     (subject,) = (one.name for one in prompt.arguments if one.required)
     text = fill_prompt(prompt.name, {subject: "{model} {0} %s"}).messages[0].content

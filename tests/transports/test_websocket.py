@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from tests.playbook import cancel, initialize, modern, request
@@ -356,3 +357,16 @@ async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.Mon
 async def test_an_upgrade_to_something_else_is_a_get() -> None:
     assert posted(b"", method="GET")
     assert (await house().post(b"", method="GET", **{**UPGRADE, "Upgrade": "h2c"})).status == 405
+
+
+async def test_a_session_is_told_what_is_served_now(autojump_clock: MockClock) -> None:
+    one = house()
+    async with opened(one) as socket:
+        await socket.say(modern(1, "subscriptions/listen", notifications={"toolsListChanged": True}))
+        assert (await socket.hear())["method"] == "notifications/subscriptions/acknowledged"
+        one.server = attrs.evolve(one.server, tools=())
+        one.endpoint.offer()
+        assert (await socket.hear())["method"] == "notifications/tools/list_changed"
+        await socket.say(modern(2, "tools/list"))
+        assert (await socket.hear())["result"]["tools"] == []
+    one.endpoint.offer()

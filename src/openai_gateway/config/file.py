@@ -30,7 +30,10 @@ from openai_gateway.secret import Secret
 from openai_gateway.wire.nearest import did_you_mean
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
-_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers", "cache", "serve")
+OTHERS: Final = ("prompts",)
+"""Tables of whoever serves by this file and is no gateway; `other_tables` reads them, and nothing here does."""
+
+_TOP_KEYS: Final = ("providers", "models", "timeouts", "retries", "breakers", "cache", "serve", *OTHERS)
 _TIMEOUTS: Final = ("connect", "first_byte", "idle", "total")
 _BREAKERS: Final = {"rate": (0.01, 1.0), "window": (1.0, 3600.0), "rest": (0.1, 3600.0)}
 _BREAKER_COUNTS: Final = {"failures": (1, 1000), "least": (1, 1000)}
@@ -84,6 +87,13 @@ def read_file(path: str, environ: Mapping[str, str]) -> FileContent:
     result = reader.read()
     result.files = files
     return result
+
+
+def other_tables(path: str, name: str) -> tuple[Table, ...]:
+    """The tables `[[name]]` of OTHERS, for whoever reads them. Raises ConfigError."""
+    text, _ = _read(path)
+    document = Document(name=path, lines=lines_of(text))
+    return Table(document=document, path=(), content=parsed(text, path)).tables(name)
 
 
 def key_sources(path: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.extensions import METHODS, answer_extension
 from openai_gateway_mcp.features.failures import error_meta, explain
 from openai_gateway_mcp.features.kept import Kept
-from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
+from openai_gateway_mcp.features.prompts import fill_prompt
 from openai_gateway_mcp.features.rate_limit import RateLimit
 from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, read_resource
 from openai_gateway_mcp.features.settings import Settings
@@ -66,7 +66,7 @@ def describe(settings: Settings) -> Server:
         tools=tuple(TOOLS[name].describe() for name in TOOLS if name in settings.tools),
         resources=RESOURCES,
         resource_templates=TEMPLATES,
-        prompts=PROMPTS,
+        prompts=tuple(spec.prompt for spec in settings.prompts),
         extensions=METHODS,
         offers_tasks=settings.soft_deadline is not None,  # without one every call is waited for to its end
     )
@@ -103,6 +103,10 @@ class Application:
     def with_settings(self, settings: Settings) -> Application:
         """The same caller's, under other settings: what it used of its limit stays used."""
         return Application(settings, self._door, rate_limit=self._rate_limit, kept=self._kept, tasks=self._tasks)
+
+    def renew(self, settings: Settings) -> None:
+        """Answer what comes from now on under other settings, as a reload brings them."""
+        self._settings = settings
 
     async def handle(self, work: Work, reporter: Reporter) -> Result:
         """The result of one call. Raises Fault or ResourceNotFound for what is to be a JSON-RPC error."""
@@ -165,7 +169,7 @@ class Application:
         return await read_resource(asked.uri, self._door, self._settings, self._kept)
 
     async def _fill_prompt(self, asked: PromptAsked, _reporter: Reporter) -> Result:
-        return fill_prompt(asked.name, asked.arguments)
+        return fill_prompt(asked.name, asked.arguments, self._settings.prompts)
 
     async def _complete(self, asked: CompletionAsked, _reporter: Reporter) -> Result:
         return await complete(asked, self._door, self._settings)

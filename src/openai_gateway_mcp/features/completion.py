@@ -6,7 +6,7 @@ from openai_gateway import GatewayError
 from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.failures import standard_fault
 from openai_gateway_mcp.features.model_names import ranked
-from openai_gateway_mcp.features.prompts import PROMPTS
+from openai_gateway_mcp.features.prompts import MODEL
 from openai_gateway_mcp.features.resources import TEMPLATES
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.protocol.errors import INVALID_PARAMS, Fault
@@ -15,16 +15,17 @@ from openai_gateway_mcp.protocol.model import CompletionResult
 
 _MOST = 100  # of one answer, by the specification
 
-# What can be completed, and which argument of it names a model.
-_ARGUMENTS: dict[tuple[RefType, str], str] = {
-    **{(RefType.PROMPT, prompt.name): "model" for prompt in PROMPTS},
-    **{(RefType.RESOURCE, template.uri_template): "id" for template in TEMPLATES},
-}
+
+def _argument(asked: CompletionAsked, settings: Settings) -> str | None:
+    """Which argument of what is completed names a model; None where there is nothing of that name."""
+    if asked.ref_type is RefType.PROMPT:
+        return MODEL if any(spec.prompt.name == asked.ref for spec in settings.prompts) else None
+    return "id" if any(template.uri_template == asked.ref for template in TEMPLATES) else None
 
 
 async def complete(asked: CompletionAsked, door: Door, settings: Settings) -> CompletionResult:
     """Model names that match, best first; none for an argument that names no model. Raises Fault for an unknown ref."""
-    argument = _ARGUMENTS.get((asked.ref_type, asked.ref))
+    argument = _argument(asked, settings)
     if argument is None:
         raise Fault(INVALID_PARAMS, f"Unknown {asked.ref_type.value}: {asked.ref}")
     if asked.argument != argument:

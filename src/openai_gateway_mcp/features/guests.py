@@ -13,9 +13,10 @@ from openai_gateway_mcp.features.door import Door
 from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tasks import Tasks
-from openai_gateway_mcp.protocol.model import CacheScope, Server
+from openai_gateway_mcp.protocol.events import Work
+from openai_gateway_mcp.protocol.model import CacheScope, Result, Server
 from openai_gateway_mcp.transports.callers import ANYBODY, Caller
-from openai_gateway_mcp.transports.calls import Handler
+from openai_gateway_mcp.transports.calls import Handler, Reporter
 
 _REMEMBERED: Final = 4_096
 """Callers whose use of the last minute is known, and ways to see the server."""
@@ -53,6 +54,21 @@ class Guests:
         return self._servers[tools]
 
     def handler_for(self, caller: Caller) -> Handler:
+        """It answers each call by the settings that hold then: a WebSocket's session outlives a reload."""
+
+        async def handle(work: Work, reporter: Reporter) -> Result:
+            return await self._application(caller).handle(work, reporter)
+
+        return handle
+
+    def renew(self, settings: Settings) -> None:
+        """Answer what comes from now on under other settings; what each caller used of its limit stays used."""
+        self._settings = settings
+        self._servers.clear()
+        for identity, (caller, application) in list(self._applications.items()):
+            self._applications[identity] = caller, application.with_settings(self._settings_for(caller))
+
+    def _application(self, caller: Caller) -> Application:
         known = self._applications.get(caller.identity)
         if known is None:
             application = Application(self._settings_for(caller), self._door, kept=self._kept, tasks=self._tasks)
@@ -63,7 +79,7 @@ class Guests:
         self._applications[caller.identity] = caller, application
         self._applications.move_to_end(caller.identity)
         _forget_oldest(self._applications)
-        return application.handle
+        return application
 
     def missing_scope(self, caller: Caller, tool: str) -> str | None:
         is_there = tool in self._settings.tools

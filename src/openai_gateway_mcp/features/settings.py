@@ -9,6 +9,7 @@ import attrs
 from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
 from openai_gateway.routing.globs import is_allowed
+from openai_gateway_mcp.features.prompts import PROMPTS, PromptSpec
 
 MAX_CHARACTERS = 48_000
 """Claude Code writes results over 50,000 characters to a file that its model must then read in pieces."""
@@ -32,6 +33,7 @@ class Settings:
     models: tuple[str, ...] | None = None
     tool_models: Mapping[str, str] = attrs.field(factory=dict)
     roots: tuple[str, ...] = ()
+    prompts: tuple[PromptSpec, ...] = PROMPTS
 
     def may_ask(self, model: str) -> bool:
         """Whether this caller may use the model."""

@@ -7,6 +7,7 @@ No state is kept between two requests but who is in flight, so that a legacy cli
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -112,6 +113,7 @@ class Endpoint:
         self._seal = seal or Seal(os.urandom(32), now=time.time)
         self._in_flight: dict[Key, Post] = {}
         self._listening: dict[Post, Caller] = {}
+        self._sessions: dict[trio.MemorySendChannel[Server], Caller] = {}  # those of WebSockets
         self._draining = trio.Event()
         self._max_in_flight = max_in_flight
         self._grace = grace
@@ -141,6 +143,8 @@ class Endpoint:
         for run, caller in self._listening.items():
             run.connection.offer(self._application.server_for(caller))
             run.flush()
+        for changes, caller in self._sessions.items():
+            changes.send_nowait(self._application.server_for(caller))
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
@@ -227,14 +231,20 @@ class Endpoint:
             seal=self._seal,
             principal=caller.identity,
         )
-        await serve_websocket(
-            exchange,
-            connection,
-            self._in_turn(self._application.handler_for(caller)),
-            remark=self._remark,
-            drain=self._draining,
-            grace=self._grace,
-        )
+        changes, offers = trio.open_memory_channel[Server](math.inf)
+        self._sessions[changes] = caller
+        try:
+            await serve_websocket(
+                exchange,
+                connection,
+                self._in_turn(self._application.handler_for(caller)),
+                remark=self._remark,
+                drain=self._draining,
+                grace=self._grace,
+                offers=offers,
+            )
+        finally:
+            del self._sessions[changes]
 
     # --- one message in work ----------------------------------------------------------------------------------------
 

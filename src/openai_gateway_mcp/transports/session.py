@@ -10,6 +10,7 @@ import trio
 
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Call, CallCancelled, Remark, Work
+from openai_gateway_mcp.protocol.model import Server
 from openai_gateway_mcp.transports.calls import Handler, answer, remark_crash
 from openai_gateway_mcp.transports.outbox import Outbox
 from openai_gateway_mcp.transports.streams import Stream, StreamFailed
@@ -33,17 +34,19 @@ async def run_session(
     drain: float = DRAIN,
     finish_all: bool = False,
     after_first_answer: Callable[[], Awaitable[None]] | None = None,
+    offers: trio.MemoryReceiveChannel[Server] | None = None,
 ) -> None:
     """Serve one client until it has closed its side, or is gone; cancelled, leave within `FAREWELL` seconds.
 
     `drain`: how many seconds what was read still has to be answered once the client has closed its side.
     `finish_all`: the stream is a file, whose end is no farewell: every call is finished first.
     `after_first_answer`: run once in the background when the first bytes are out, cancelled when the session ends.
-    `remark`: takes what belongs into a log; it must not raise.
+    `remark`: takes what belongs into a log; it must not raise. `offers`: what is served from now on, whenever that is
+    something else; the client is told.
     Raises StreamFailed if the stream failed in another way than that the client is gone.
     """
     session = _Session(stream, connection, handler, remark=remark, patience=math.inf if finish_all else drain)
-    await session.run(after_first_answer)
+    await session.run(after_first_answer, offers)
     for doing, failure in (("reading", session.failure), ("writing", session.outbox.failure)):
         if failure is not None:
             raise StreamFailed(f"{doing} failed: {failure.strerror}") from failure
@@ -71,20 +74,30 @@ class _Session:
         self.outbox = Outbox(connection.data_to_send, stream, on_gone=self._life.cancel)
         self.failure: OSError | None = None  # of reading
 
-    async def run(self, after_first_answer: Callable[[], Awaitable[None]] | None) -> None:
+    async def run(
+        self,
+        after_first_answer: Callable[[], Awaitable[None]] | None,
+        offers: trio.MemoryReceiveChannel[Server] | None,
+    ) -> None:
         async with trio.open_nursery() as writing:
             writing.start_soon(self.outbox.write)
             try:
                 with self._life:
-                    await self._converse(after_first_answer)
+                    await self._converse(after_first_answer, offers)
                     if math.isinf(self._patience):
                         await self.outbox.drained()
             finally:
                 self._withdraw()
                 self.outbox.close(FAREWELL)
 
-    async def _converse(self, after_first_answer: Callable[[], Awaitable[None]] | None) -> None:
+    async def _converse(
+        self,
+        after_first_answer: Callable[[], Awaitable[None]] | None,
+        offers: trio.MemoryReceiveChannel[Server] | None,
+    ) -> None:
         async with trio.open_nursery() as background:
+            if offers is not None:
+                background.start_soon(self._pass_on, offers)
             if after_first_answer is not None:
                 background.start_soon(self._run_aside, after_first_answer)
             async with trio.open_nursery() as calls:
@@ -173,6 +186,11 @@ class _Session:
         if not self._is_withdrawn:
             self._is_withdrawn = True
             self._connection.close()
+
+    async def _pass_on(self, offers: trio.MemoryReceiveChannel[Server]) -> None:
+        async for server in offers:
+            self._connection.offer(server)
+            self.outbox.flush()
 
     async def _run_aside(self, chore: Callable[[], Awaitable[None]]) -> None:
         await self.outbox.has_begun.wait()

@@ -25,6 +25,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from openai_gateway.net.listener import Exchange, PeerError, Tunnel
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.events import Remark
+from openai_gateway_mcp.protocol.model import Server
 from openai_gateway_mcp.transports.calls import Handler
 from openai_gateway_mcp.transports.session import DRAIN, run_session
 
@@ -46,6 +47,7 @@ async def serve_websocket(
     remark: Callable[[Remark], None],
     drain: trio.Event,
     grace: float,
+    offers: trio.MemoryReceiveChannel[Server],
 ) -> None:
     """Answer a request to upgrade, and converse until one side closes.
 
@@ -60,7 +62,7 @@ async def serve_websocket(
     async with trio.open_nursery() as beside:
         beside.start_soon(stream.beat, beside.cancel_scope)
         beside.start_soon(_leave_after, stream.closed, beside.cancel_scope)
-        await run_session(stream, connection, handler, remark=remark, drain=grace)
+        await run_session(stream, connection, handler, remark=remark, drain=grace, offers=offers)
         await stream.aclose(CloseReason.GOING_AWAY if drain.is_set() else CloseReason.NORMAL_CLOSURE)
         beside.cancel_scope.cancel()
 
