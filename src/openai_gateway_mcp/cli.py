@@ -17,19 +17,16 @@ import attrs
 import trio
 import typer
 
-from openai_gateway import Call, Chunk, GatewayError, Model, __version__
+from openai_gateway import GatewayError, Model, __version__
 from openai_gateway.errors import ConfigError
 from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
+from openai_gateway_mcp.chatting import Question, converse
 from openai_gateway_mcp.config import SETTINGS, Settings, read, read_http
 from openai_gateway_mcp.doctor import Finding, Health, examine
-from openai_gateway_mcp.features.answer import Answer, End, finish_notice, show
-from openai_gateway_mcp.features.default_model import choose, with_names
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.failures import MODELS_COMMAND, explain
-from openai_gateway_mcp.features.settings import MAX_CHARACTERS
 from openai_gateway_mcp.features.tools.list_models import model_entry
-from openai_gateway_mcp.features.transcript import Transcript
 from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from openai_gateway_mcp.install import clients, install, uninstall
 from openai_gateway_mcp.keys import app as keys_app
@@ -96,6 +93,12 @@ def chat(
         list[str] | None, typer.Argument(metavar="PROMPT", help="What to ask; what is piped in is added.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model to ask.", show_default=False)] = None,
+    thread: Annotated[
+        str | None,
+        typer.Option("--thread", help="Go on with the conversation of this name; it is kept.", show_default=False),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Show Markdown as it is written, on a terminal too.")] = False,
+    as_json: _Json = False,
     flags: dict[str, str],
 ) -> int:
     """Ask a model; the answer is printed as it comes. Ctrl-C stops the provider too."""
@@ -106,11 +109,10 @@ def chat(
     prompt = "\n\n".join(part for part in (asked, _piped(wait=wait)) if part)
     if not prompt:
         raise ConfigError("There is nothing to ask: give a prompt, or pipe one in.")
-    return _run(
-        functools.partial(
-            _with_door, settings, redactor, functools.partial(_chat, settings=settings, prompt=prompt, model=model)
-        )
-    )
+    is_read = not plain and sys.stdout.isatty()  # noqa: TID251 - a command's output, and no wire
+    question = Question(prompt=prompt, model=model, thread=thread, as_json=as_json, as_markdown=is_read)
+    ask = functools.partial(converse, settings=settings, question=question)
+    return _run(functools.partial(_with_door, settings, redactor, ask))
 
 
 @app.command("models")
@@ -228,45 +230,6 @@ async def _with_door(settings: Settings, redactor: Redactor, act: Callable[[Door
 async def _examine(settings: Settings, redactor: Redactor, report: Callable[[Finding], None]) -> int:
     await examine(settings.features.gateway, report, redactor=redactor)
     return 0
-
-
-# --- chat -----------------------------------------------------------------------------------------------------------
-
-
-async def _chat(door: Door, *, settings: Settings, prompt: str, model: str | None) -> int:
-    choice = await choose(door, model, settings.features)
-    if choice.note and door.settings.table.rows:  # without any the call itself says what to set
-        say(choice.note)
-    call = Call(model=choice.model, body={"messages": [{"role": "user", "content": prompt}]}, repair=True)
-    transcript = Transcript()
-    try:
-        async with (await door.gateway()).stream(call) as parts:
-            async for part in parts:
-                if isinstance(part, Chunk):
-                    typer.echo(harmless(transcript.feed(part.json)), nl=False)
-    except GatewayError as error:
-        raise await with_names(door, error, model, settings.features) from error
-    finally:
-        if transcript.characters:
-            typer.echo()
-    return _end_chat(choice.model, transcript)
-
-
-def _end_chat(model: str, transcript: Transcript) -> int:
-    if transcript.text.strip():
-        if notice := finish_notice(transcript.finish_reason):
-            say(notice)
-        return 0
-    answer = Answer(
-        model=model,
-        end=End.FINISHED,
-        reasoning=transcript.reasoning,
-        refusal=transcript.refusal,
-        finish_reason=transcript.finish_reason,
-    )
-    shown = show(answer, soft_deadline=None, max_characters=MAX_CHARACTERS)
-    say(shown.text)
-    return 1
 
 
 # --- models and doctor ----------------------------------------------------------------------------------------------

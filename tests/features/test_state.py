@@ -98,8 +98,7 @@ async def test_a_task_that_ended_keeps_its_result_and_one_that_ran_has_failed(tm
         ids = [task.id for task in made if isinstance(task, Task)]
         go_on.set()
         tasks.cancel("ada", ids[2])
-        while not all(tasks.get("ada", one).status.is_final for one in (ids[0], ids[2])):
-            await trio.lowlevel.checkpoint()
+        await tasks.watch("ada", [ids[0], ids[2]], Watcher().task)
         await trio.testing.wait_all_tasks_blocked(0.1)
         nursery.cancel_scope.cancel()
     async with open_state(path) as state, trio.open_nursery() as nursery:

@@ -1,0 +1,227 @@
+"""`chat`: one question from the terminal, and a conversation that goes on where a person names it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import typer
+
+from openai_gateway import Call, Chunk, Finished, GatewayError, Served
+from openai_gateway.errors import ConfigError
+from openai_gateway.keystore.files import make_private, write_private_file
+from openai_gateway.log import harmless
+from openai_gateway.routing.key_source import entry_name
+from openai_gateway_mcp.config import Settings, key_store
+from openai_gateway_mcp.features.answer import Answer, End, facts_of, finish_notice, show
+from openai_gateway_mcp.features.default_model import choose, with_names
+from openai_gateway_mcp.features.door import Door
+from openai_gateway_mcp.features.settings import MAX_CHARACTERS
+from openai_gateway_mcp.features.transcript import Transcript
+from openai_gateway_mcp.serve import say
+
+Json = Any
+
+_MOST: Final = 400_000  # characters of a conversation that are sent again
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """`thread` is the name of a conversation to go on with, None for none. `as_markdown`: a person reads it."""
+
+    prompt: str
+    model: str | None = None
+    thread: str | None = None
+    as_json: bool = False
+    as_markdown: bool = False
+
+
+async def converse(door: Door, *, settings: Settings, question: Question) -> int:
+    """Ask, and print the answer as it comes; the exit code. Raises GatewayError and ConfigError."""
+    thread = None if question.thread is None else _Thread.read(question.thread)
+    asked = question.model or (None if thread is None else thread.model)
+    choice = await choose(door, asked, settings.features)
+    if choice.note and door.settings.table.rows:  # without any the call itself says what to set
+        say(choice.note)
+    message = {"role": "user", "content": question.prompt}
+    messages = [*(() if thread is None else thread.messages), message]
+    call = Call(model=choice.model, body={"messages": messages}, repair=True)
+    transcript, served = Transcript(), None
+    printer = _printer(question)
+    try:
+        with printer.waiting():
+            async with (await door.gateway()).stream(call) as parts:
+                async for part in parts:
+                    if isinstance(part, Chunk):
+                        printer.take(transcript.feed(part.json))
+                    elif isinstance(part, Finished):  # never Restarted: what is shown as it comes is not begun anew
+                        served = part.served
+    except GatewayError as error:
+        raise await with_names(door, error, asked, settings.features) from error
+    finally:
+        printer.end()
+    if thread is not None and transcript.text.strip():
+        thread.with_turn(choice.model, message, transcript.text).write()
+    if question.as_json:
+        return _print_json(choice.model, transcript, served)
+    return _end(choice.model, transcript)
+
+
+def _end(model: str, transcript: Transcript) -> int:
+    if transcript.text.strip():
+        if notice := finish_notice(transcript.finish_reason):
+            say(notice)
+        return 0
+    answer = Answer(
+        model=model,
+        end=End.FINISHED,
+        reasoning=transcript.reasoning,
+        refusal=transcript.refusal,
+        finish_reason=transcript.finish_reason,
+    )
+    shown = show(answer, soft_deadline=None, max_characters=MAX_CHARACTERS)
+    say(shown.text)
+    return 1
+
+
+def _print_json(model: str, transcript: Transcript, served: Served | None) -> int:
+    facts: dict[str, Json] = {"model": model} if served is None else facts_of(served)
+    said = {"text": transcript.text, "reasoning": transcript.reasoning, "refusal": transcript.refusal}
+    typer.echo(json.dumps({**facts, **{name: text for name, text in said.items() if text or name == "text"}}, indent=2))
+    return 0 if transcript.text.strip() else 1
+
+
+# --- how it is printed ----------------------------------------------------------------------------------------------
+
+
+class _Printer:
+    """Text as it comes, for a program or a file."""
+
+    def __init__(self) -> None:
+        self._is_begun = False
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        yield
+
+    def take(self, text: str) -> None:
+        self._is_begun = self._is_begun or bool(text)
+        typer.echo(harmless(text), nl=False)
+
+    def end(self) -> None:
+        if self._is_begun:
+            typer.echo()
+
+
+class _Silent(_Printer):
+    """For JSON, which is printed at the end."""
+
+    def take(self, text: str) -> None: ...
+
+
+class _Markdown(_Printer):
+    """A block of Markdown at a time, each when it is whole: what was printed is never printed again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console  # noqa: PLC0415 - it comes with typer; only a person at a terminal waits for it
+
+        self._console = Console(soft_wrap=False)
+        self._notes = Console(stderr=True)
+        self._pending = ""
+        self._stop_waiting: Callable[[], None] = lambda: None
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Shows that something is done, until the first words are there."""
+        with contextlib.ExitStack() as stack:
+            if sys.stderr is not None and sys.stderr.isatty():
+                stack.enter_context(self._notes.status("waiting for the model …"))
+            self._stop_waiting = stack.close
+            yield
+
+    def take(self, text: str) -> None:
+        self._pending += text
+        *blocks, self._pending = blocks_of(self._pending)
+        for block in blocks:
+            self._print(block)
+
+    def end(self) -> None:
+        self._stop_waiting()
+        if self._pending.strip():
+            self._print(self._pending)
+        self._pending = ""
+
+    def _print(self, block: str) -> None:
+        from rich.markdown import Markdown  # noqa: PLC0415 - as above
+
+        self._stop_waiting()
+        if self._is_begun:
+            self._console.print()
+        self._is_begun = True
+        self._console.print(Markdown(harmless(block)))
+
+
+def _printer(question: Question) -> _Printer:
+    if question.as_json:
+        return _Silent()
+    return _Markdown() if question.as_markdown else _Printer()
+
+
+def blocks_of(text: str) -> list[str]:
+    """The blocks of Markdown that are whole, and last what may still go on: an empty line ends one, not in a fence."""
+    blocks: list[str] = []
+    lines: list[str] = []
+    fence = ""
+    for line in text.splitlines(keepends=True):
+        mark = line.lstrip()[:3]
+        if mark in {"```", "~~~"} and (not fence or mark == fence):
+            fence = "" if fence else mark
+        lines.append(line)
+        if not line.strip() and line.endswith("\n") and not fence:
+            blocks.append("".join(lines))
+            lines = []
+    return [*(block for block in blocks if block.strip()), "".join(lines)]
+
+
+# --- conversations --------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class _Thread:
+    """A conversation in a file of its owner's alone."""
+
+    path: Path
+    model: str | None = None
+    messages: tuple[Mapping[str, Json], ...] = ()
+
+    @classmethod
+    def read(cls, name: str) -> _Thread:
+        """Raises ConfigError for a name that is none, and a file that says something else."""
+        path = key_store().with_name("chats") / f"{entry_name(name)}.json"
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path=path, model=str(found["model"]), messages=tuple(found["messages"]))
+        except FileNotFoundError:
+            return cls(path=path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"The conversation in {path} cannot be read: {type(error).__name__}.") from None
+
+    def with_turn(self, model: str, question: Mapping[str, Json], answer: str) -> _Thread:
+        messages = [*self.messages, question, {"role": "assistant", "content": answer}]
+        while len(messages) > 2 and sum(len(str(message["content"])) for message in messages) > _MOST:
+            del messages[:2]
+        return attrs.evolve(self, model=model, messages=tuple(messages))
+
+    def write(self) -> None:
+        """Raises ConfigError."""
+        try:
+            make_private(self.path.parent)
+        except OSError as error:
+            raise ConfigError(f"{str(self.path)!r} cannot be written: {error.strerror}.") from None
+        write_private_file(self.path, json.dumps({"model": self.model, "messages": list(self.messages)}).encode())
