@@ -161,10 +161,15 @@ class _Markdown(_Printer):
         from rich.markdown import Markdown  # noqa: PLC0415 - as above
 
         self._stop_waiting()
-        if self._is_begun:
-            self._console.print()
+        with self._console.capture() as captured:
+            self._console.print(Markdown(harmless(block)))
+        lines = captured.get().splitlines()
+        while lines and not lines[0].strip():  # some elements bring empty lines of their own, at the end as well
+            del lines[0]
+        while lines and not lines[-1].strip():
+            del lines[-1]
+        typer.echo("\n".join([*([""] if self._is_begun else []), *(line.rstrip(" ") for line in lines)]))
         self._is_begun = True
-        self._console.print(Markdown(harmless(block)))
 
 
 def _printer(question: Question) -> _Printer:

@@ -78,14 +78,16 @@ def test_a_name_that_is_none_is_refused(run: Run) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are not there on Windows")
 def test_on_a_terminal_markdown_is_shown_as_what_it_means() -> None:
-    text = "# Title\n\nSome **bold** words.\n\n- one\n- two\x1b[31m\n"
-    shown = on_a_terminal("chat", "--embedded", text)
-    assert "**" not in shown
-    assert "\x1b[1mbold\x1b[0m" in shown
-    assert "\x1b[31m" not in shown
-    assert "\\x1b[31m" in shown
+    text = "# Title\n\nSome **bold** words.\n\n- one\n- two\x1b[31m\n\n\nEnd"
+    assert on_a_terminal("chat", "--embedded", text).split("\r\n\r\n") == [
+        "[echo, the built-in test model] # Title",
+        "Some \x1b[1mbold\x1b[0m words.",
+        "\x1b[1m • \x1b[0mone\r\n\x1b[1m • \x1b[0mtwo\\x1b[31m",
+        "End\r\n",
+    ]
     plain = on_a_terminal("chat", "--embedded", "--plain", text)
     assert "Some **bold** words." in plain
+    assert "\x1b[31m" not in plain
 
 
 def on_a_terminal(*argv: str) -> str:
