@@ -267,6 +267,7 @@ def load(environ: Mapping[str, str], flags: Flags) -> Settings:
             tool_models=_tool_models(said),
             roots=_roots(said),
             prompts=_prompts(said),
+            embedded="embedded" in said.flags or "config" in said.flags,
         ),
         max_message_bytes=int(said.number("max_message_bytes")),
         max_in_flight=int(said.number("max_in_flight")),

@@ -26,7 +26,7 @@ class Opening:
         self.closed = 0
 
     @asynccontextmanager
-    async def __call__(self, settings: Settings) -> AsyncIterator[Gateway]:
+    async def __call__(self, settings: Settings, *, record: object) -> AsyncIterator[Gateway]:
         self.opened += 1
         await trio.sleep(5)
         try:
@@ -73,7 +73,7 @@ async def test_a_caller_that_is_cancelled_while_it_opens_spoils_it_for_no_other(
 
 
 @asynccontextmanager
-async def cannot_open(_: Settings) -> AsyncIterator[Gateway]:
+async def cannot_open(_: Settings, *, record: object) -> AsyncIterator[Gateway]:
     await trio.lowlevel.checkpoint()
     raise ImportError("httpx is broken")
     yield  # type: ignore[unreachable]  # what makes it a generator
@@ -93,7 +93,7 @@ async def test_a_list_that_cannot_be_renewed_behind_the_callers_back_ends_nothin
     upstream = Upstream(models=[lists("a"), breaks])
 
     @asynccontextmanager
-    async def opener(settings: Settings) -> AsyncIterator[Gateway]:
+    async def opener(settings: Settings, *, record: object) -> AsyncIterator[Gateway]:
         async with open_gateway(settings, transport=upstream) as gateway:
             yield gateway
 

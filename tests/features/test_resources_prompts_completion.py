@@ -9,12 +9,30 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from openai_gateway import Account, Outcome
+from openai_gateway_mcp.features.application import Application, describe
 from openai_gateway_mcp.features.prompts import PROMPTS, fill_prompt
-from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES
+from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, USAGE
+from openai_gateway_mcp.features.usage import UsageBook
 from openai_gateway_mcp.protocol.errors import Fault, ResourceNotFound
 from openai_gateway_mcp.protocol.events import CompletionAsked, PromptAsked, RefType, ResourceRead
 from openai_gateway_mcp.protocol.model import CompletionResult, PromptResult, ResourceResult, ResourceText, Text
-from tests.features.scripted import CANARY, Client, Upstream, Watcher, a_call, client_of, lists, refuses
+from tests.features.scripted import (
+    CANARY,
+    DONE,
+    Client,
+    Upstream,
+    Watcher,
+    a_call,
+    client_of,
+    delta,
+    door_to,
+    lists,
+    refuses,
+    settings_of,
+    streams,
+    usage,
+)
 
 
 async def read(client: Client, uri: str) -> Any:
@@ -152,3 +170,35 @@ async def test_a_renewal_that_fails_leaves_the_old_list(autojump_clock: MockCloc
         await complete(client, "")
         await trio.sleep(1)
         assert (await complete(client, "")).values == ("a",)
+
+
+async def test_the_usage_of_an_embedded_gateway_is_each_callers_own(autojump_clock: MockClock) -> None:
+    counted = usage(prompt_tokens=3, completion_tokens=5)
+    upstream = Upstream(m1=streams(delta("a"), delta(finish="stop"), counted, DONE), m2=refuses(400, "no"))
+    async with door_to(upstream) as door:
+        ada, ben = (Client(Application(settings_of(tenant=name, embedded=True), door)) for name in ("ada", "ben"))
+        for model in ("m1", "m1", "m2"):
+            await ada.call("chat", prompt="hi", model=model)
+        used = {"input_tokens": 3, "output_tokens": 5}
+        assert await read(ada, "openai://usage") == {
+            "models": {
+                "m1": {"calls": 2, "failed": 0, **{name: 2 * count for name, count in used.items()}},
+                "m2": {"calls": 1, "failed": 1, "input_tokens": 0, "output_tokens": 0},
+            }
+        }
+        assert await read(ben, "openai://usage") == {"models": {}}
+        assert USAGE in describe(settings_of(embedded=True)).resources
+        remote = Client(Application(settings_of(tenant="ada"), door))
+        assert USAGE not in describe(settings_of()).resources
+        with pytest.raises(ResourceNotFound):
+            await remote.read("openai://usage")
+
+
+def test_the_book_forgets_who_asked_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai_gateway_mcp.features.usage._MOST", 2)
+    book = UsageBook()
+    for tenant, model in (("a", "1"), ("b", "1"), ("a", "2"), ("a", "3"), ("c", "1")):
+        book.note(Account(endpoint="chat/completions", model=model, tenant=tenant, outcome=Outcome.ANSWERED, cost=0.5))
+    assert book.shown("b") == {"models": {}}
+    used = {"calls": 1, "failed": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.5}
+    assert book.shown("a") == {"models": {"2": used, "3": used}}

@@ -18,7 +18,7 @@ from openai_gateway_mcp.features.failures import error_meta, explain
 from openai_gateway_mcp.features.kept import Kept
 from openai_gateway_mcp.features.prompts import fill_prompt
 from openai_gateway_mcp.features.rate_limit import RateLimit
-from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, read_resource
+from openai_gateway_mcp.features.resources import RESOURCES, TEMPLATES, USAGE, read_resource
 from openai_gateway_mcp.features.settings import Settings
 from openai_gateway_mcp.features.tasks import Job, Tasks
 from openai_gateway_mcp.features.tools import TOOLS
@@ -64,7 +64,7 @@ def describe(settings: Settings) -> Server:
         version=__version__,
         instructions=INSTRUCTIONS,
         tools=tuple(TOOLS[name].describe() for name in TOOLS if name in settings.tools),
-        resources=RESOURCES,
+        resources=(*RESOURCES, USAGE) if settings.embedded else RESOURCES,
         resource_templates=TEMPLATES,
         prompts=tuple(spec.prompt for spec in settings.prompts),
         extensions=METHODS,

@@ -14,12 +14,13 @@ import trio
 from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
 from openai_gateway.secret import Redactor
+from openai_gateway_mcp.features.usage import UsageBook
 
 if TYPE_CHECKING:
-    from openai_gateway import Gateway
+    from openai_gateway import Account, Gateway
 
-Opener = Callable[[GatewaySettings], AbstractAsyncContextManager["Gateway"]]
-"""`openai_gateway.open_gateway`, or the same over another transport than the network."""
+Opener = Callable[..., AbstractAsyncContextManager["Gateway"]]
+"""`openai_gateway.open_gateway`, or the same over another transport than the network: settings, and `record`."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Door:
         self._opening: trio.Event | None = None
         self._gateway: Gateway | None = None
         self._failure: Exception | None = None
+        self.usage = UsageBook()
+        """What the calls through this door used."""
 
     async def gateway(self) -> Gateway:
         """The gateway, opened by the first caller; a caller that is cancelled meanwhile spoils it for no other."""
@@ -87,7 +90,7 @@ class Door:
         try:
             await self.warm_up()
             settings = self.settings
-            async with self._open(settings) as gateway:
+            async with self._open(settings, record=self.usage.note) as gateway:
                 while settings is not self.settings:  # they were replaced while it opened
                     settings = self.settings
                     await gateway.reload(settings)
@@ -113,11 +116,11 @@ async def open_door(
 
 
 def _open_gateway(
-    settings: GatewaySettings, *, redactor: Redactor | None = None
+    settings: GatewaySettings, *, record: Callable[[Account], None], redactor: Redactor | None = None
 ) -> AbstractAsyncContextManager[Gateway]:
     from openai_gateway import open_gateway  # noqa: PLC0415 - loads the engine, so not before a call
 
-    return open_gateway(settings, redactor=redactor)
+    return open_gateway(settings, record=record, redactor=redactor)
 
 
 def _load_engine() -> None:

@@ -33,6 +33,16 @@ RESOURCES = (
         mime_type=_JSON,
     ),
 )
+USAGE_URI = "openai://usage"
+USAGE = Resource(
+    uri=USAGE_URI,
+    name="usage",
+    title="Usage",
+    description="What your calls have used since this server started, by model: calls, tokens, US dollars if known.",
+    mime_type=_JSON,
+)
+"""Of an embedded gateway: a remote one keeps its own books."""
+
 TEMPLATES = (
     ResourceTemplate(
         uri_template=MODEL_TEMPLATE,
@@ -51,6 +61,10 @@ async def read_resource(uri: str, door: Door, settings: Settings, kept: Kept) ->
         if (parked := kept.read(settings.tenant, uri)) is None:
             raise ResourceNotFound(uri)
         return parked
+    if uri == USAGE_URI and settings.embedded:
+        await trio.lowlevel.checkpoint()
+        contents = ResourceText(uri=uri, text=json.dumps(door.usage.shown(settings.tenant)), mime_type=_JSON)
+        return ResourceResult(contents=(contents,))
     is_list = uri == MODELS_URI
     if not is_list and not uri.startswith(MODELS_URI + "/"):
         raise ResourceNotFound(uri)

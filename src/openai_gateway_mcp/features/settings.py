@@ -22,6 +22,7 @@ class Settings:
     `rate_limit` is in calls a minute, 0 for off. `tenant` is who asks, for the gateway's cache: on stdio there is one
     client, and its process is its own. `models` are the patterns of the names that it may ask, None for all.
     `tool_models`: the model of each tool that does not chat. `roots` are the directories whose files may be sent.
+    `embedded`: the gateway is this process's own.
     """
 
     gateway: GatewaySettings
@@ -33,6 +34,7 @@ class Settings:
     models: tuple[str, ...] | None = None
     tool_models: Mapping[str, str] = attrs.field(factory=dict)
     roots: tuple[str, ...] = ()
+    embedded: bool = False
     prompts: tuple[PromptSpec, ...] = PROMPTS
 
     def may_ask(self, model: str) -> bool:
