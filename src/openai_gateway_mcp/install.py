@@ -96,9 +96,8 @@ def install(
     with interruptible():
         if key.is_literal and variable is not None:
             key = attrs.evolve(key, launch=_with_env(launch, variable, "(the key)" if dry_run else _asked(variable)))
-        plan = plan_install(
-            path, row.format, row.entries(key.launch, key.way)
-        )  # before anybody types a key for nothing
+        # Before anybody types a key for nothing.
+        plan = plan_install(path, row.format, row.entries(key.launch, key.way))
         if dry_run:
             return _show(plan)
         if key.file is not None and variable is not None:
@@ -197,8 +196,8 @@ def _launch(name: str, flags: dict[str, str], command: str | None, url: str | No
         if setting.flag is None or setting.name not in flags or setting.name == "gateway_url":
             continue
         value = flags[setting.name]
-        if setting.name == "config":
-            value = str(Path(value).absolute())  # the client starts it in some other directory
+        if setting.name in {"config", "state"}:
+            value = str(Path(value).expanduser().absolute())  # the client starts it in some other directory
         args += [setting.flag] if value == "true" else [setting.flag, value]
     env = {} if url is None else {"GATEWAY_URL": url}
     return Launch(name=name, command=command or _program()[0], args=tuple(args), env=env, key=key)

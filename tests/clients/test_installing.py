@@ -236,9 +236,31 @@ def test_a_key_file_that_is_there_is_named(user: User) -> None:
 def test_the_settings_given_are_the_entrys(user: User) -> None:
     (user.home / "gateway.toml").write_text('[providers.echo]\nkind = "echo"\n')
     config = str(user.home / "gateway.toml")
-    user.does("install", "cursor", "--config", config, "--default-model", "echo", "--timeout", "5", "--watch")
+    user.does(
+        "install",
+        "cursor",
+        "--config",
+        config,
+        "--default-model",
+        "echo",
+        "--timeout",
+        "5",
+        "--watch",
+        "--state",
+        "s.db",
+    )
     entry = user.entry("cursor")
-    assert entry["args"] == ["--config", config, "--watch", "--default-model", "echo", "--timeout", "5"]
+    assert entry["args"] == [
+        "--config",
+        config,
+        "--watch",
+        "--default-model",
+        "echo",
+        "--timeout",
+        "5",
+        "--state",
+        str(Path.cwd() / "s.db"),
+    ]
     assert entry["env"] == {}
 
 

@@ -230,10 +230,11 @@ async def test_a_subscription_is_told_each_change_until_all_have_ended(autojump_
         assert (await client.watch("unknown")).tasks == []
 
 
-async def test_too_many_tasks_of_one_caller_are_answered_without(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["MAX_RUNNING", "MAX_RUNNING_OF_ALL"])
+async def test_too_many_tasks_are_answered_without(
+    limit: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "MAX_RUNNING", 2)
+    monkeypatch.setattr(tasks, limit, 2)
     async with door_to(Upstream(m1=ENDLESS)) as door:
         client = Client(Application(settings_of(), door))
         await client.begin("m1")

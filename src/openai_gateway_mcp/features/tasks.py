@@ -31,6 +31,7 @@ SECONDS_KEPT: Final = 3600
 POLL_MS: Final = 2_000
 MAX_RUNNING: Final = 64
 """Tasks of one caller that run at once; further calls come back partial at the soft deadline, as without tasks."""
+MAX_RUNNING_OF_ALL: Final = 512
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_KEPT: Final = 1_024  # of all callers
@@ -142,8 +143,8 @@ class Tasks:
 
     def has_room(self, owner: str) -> bool:
         """Whether this caller may have one more running."""
-        running = [job for job in self._jobs.values() if job.owner == owner and not job.done.is_set()]
-        return len(running) < MAX_RUNNING
+        running = [job.owner for job in self._jobs.values() if not job.done.is_set()]
+        return len(running) < MAX_RUNNING_OF_ALL and running.count(owner) < MAX_RUNNING
 
     async def run(
         self, owner: str, run: Run, reporter: Reporter, dress: Dress, *, patience: float
