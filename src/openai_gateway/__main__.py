@@ -12,7 +12,7 @@ def main() -> None:
     from openai_gateway.cli import app  # noqa: PLC0415 - typer costs a sixth of a cold start
 
     try:
-        app()
+        app(prog_name="openai-gateway")
     except ConfigError as error:
         from openai_gateway.log import harmless  # noqa: PLC0415 - only where it is needed
         from openai_gateway.secret import Redactor  # noqa: PLC0415 - the same

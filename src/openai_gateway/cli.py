@@ -32,7 +32,6 @@ app: Final = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show local variables
-    add_completion=False,
 )
 _config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_config, name="config")

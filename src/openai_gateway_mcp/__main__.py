@@ -23,14 +23,14 @@ def _run(argv: list[str], hangup: Hangup) -> int:
     # Imported after the signals are taken care of: an impatient Ctrl-C during the imports leaves no traceback.
     from openai_gateway.errors import ConfigError  # noqa: PLC0415 - see above
     from openai_gateway.secret import Redactor  # noqa: PLC0415 - see above
-    from openai_gateway_mcp.config import read  # noqa: PLC0415 - see above
+    from openai_gateway_mcp.config import is_completing, read  # noqa: PLC0415 - see above
     from openai_gateway_mcp.quick import maybe_flags, refuse_keys  # noqa: PLC0415 - see above
     from openai_gateway_mcp.serve import say, serve  # noqa: PLC0415 - see above
     from openai_gateway_mcp.transports.descriptors import claim  # noqa: PLC0415 - see above
 
     try:
         refuse_keys(argv)
-        flags = maybe_flags(argv)
+        flags = None if is_completing() else maybe_flags(argv)
         if flags is not None:
             reread = functools.partial(read, flags)
             leave(serve(reread(), claim(), reread, hangup))

@@ -39,16 +39,12 @@ from openai_gateway_mcp.transports.signals import Hangup
 STDIN_PATIENCE = 1.0  # seconds; what feeds a pipe was started together with us
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show local variables
     help="An MCP server that lets MCP clients ask any OpenAI-compatible API. Without a command it serves MCP on stdio.",
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(tokens_app, name="tokens")
-app.command("install")(install)
-app.command("uninstall")(uninstall)
-app.command("clients")(clients)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -166,6 +162,11 @@ def doctor(
         shown = [attrs.asdict(finding, value_serializer=_plain) for finding in findings]
         typer.echo(json.dumps(redactor.redact_json(shown), indent=2))
     return code or int(any(finding.health is Health.WRONG for finding in findings))
+
+
+app.command("install")(install)
+app.command("uninstall")(uninstall)
+app.command("clients")(clients)
 
 
 def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> tuple[Settings, Redactor]:

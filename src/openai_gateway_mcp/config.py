@@ -233,6 +233,11 @@ def read(flags: Flags) -> Settings:
     return load(os.environ, flags)  # noqa: TID251 - this is the one place
 
 
+def is_completing() -> bool:
+    """Whether a shell asks what could be typed next; typer answers that."""
+    return "_OPENAI_GATEWAY_MCP_COMPLETE" in os.environ  # noqa: TID251 - as above
+
+
 def read_http(flags: Flags) -> HttpSettings:
     """What `http` is told beside them. Raises ConfigError."""
     from openai_gateway_mcp.http_config import HTTP_SETTINGS, load_http  # noqa: PLC0415 - no start on stdio needs it

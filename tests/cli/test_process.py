@@ -73,6 +73,25 @@ def test_the_handshake_needs_no_key_no_network_and_nothing_slow_to_import() -> N
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("module", "typed", "offered"),
+    [
+        ("openai_gateway_mcp", "ins", "install"),
+        ("openai_gateway", "ser", "serve"),
+        ("openai_gateway_mcp", "http --por", "--port"),
+    ],
+)
+def test_a_shell_is_told_what_could_be_typed(module: str, typed: str, offered: str) -> None:
+    program = module.replace("_", "-")
+    asked = {
+        f"_{module.upper()}_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"{program} {typed}",
+        "COMP_CWORD": str(len(typed.split())),
+    }
+    done = start(messages=[], python=("-m", module), environ=asked)
+    assert done.stdout.split() == [offered]
+
+
 def test_by_the_time_tools_list_is_answered_nothing_slow_is_imported() -> None:
     code = f"""
 import json, sys

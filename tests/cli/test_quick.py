@@ -66,7 +66,7 @@ def test_every_flag_of_the_table_is_taken_by_both(monkeypatch: pytest.MonkeyPatc
 def test_typer_has_no_option_that_the_table_lacks() -> None:
     command: Any = typer.main.get_command(cli.app)
     options = {option for parameter in command.params for option in parameter.opts}
-    assert options == {str(row.flag) for row in FLAGS} | {"--version"}
+    assert options == {str(row.flag) for row in FLAGS} | {"--version", "--install-completion", "--show-completion"}
 
 
 @pytest.mark.parametrize(
