@@ -130,6 +130,22 @@ def running() -> Iterator[Upstream]:
         thread.join()
 
 
+def inputs(body: bytes) -> list[str]:
+    """The texts of a request that has an `input`; none where it has another shape."""
+    try:
+        said = json.loads(body)["input"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [str(one) for one in said] if isinstance(said, list) else [str(said)]
+
+
+def is_streamed(body: bytes) -> bool:
+    try:
+        return bool(json.loads(body).get("stream"))
+    except (ValueError, AttributeError):
+        return False
+
+
 class Caller:
     """One connection: requests one after another, as HTTP/1.1 keeps it open."""
 
@@ -171,20 +187,21 @@ class Caller:
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     async def _serve_other(self, path: str, body: bytes) -> None:
+        texts = inputs(body)
         match path:
-            case "embeddings":
-                texts = json.loads(body)["input"]
-                vectors = [{"object": "embedding", "index": n, "embedding": [n, 0.5]} for n in range(len(texts))]
-                await self._send_json(200, {"object": "list", "data": vectors, "model": "vectors"})
-            case "images/generations":
+            case "images/generations" if not is_streamed(body):
                 await self._send_json(200, {"created": 1, "data": [{"b64_json": PIXEL}]})
-            case "audio/speech":
-                await self._send_bytes(SOUND, "audio/wav")
             case "audio/transcriptions":
                 await self._send_json(200, {"text": "one two" if SOUND in body else "nothing"})
+            case "embeddings" | "moderations" | "audio/speech" | "images/generations" if not texts or is_streamed(body):
+                await self._send_json(400, failure("input is missing, or stream is none of this", "invalid"))
+            case "embeddings":
+                vectors = [{"object": "embedding", "index": n, "embedding": [n, 0.5]} for n in range(len(texts))]
+                await self._send_json(200, {"object": "list", "data": vectors, "model": "vectors"})
             case "moderations":
-                texts = json.loads(body)["input"]
                 await self._send_json(200, {"id": "m", "results": [{"flagged": "bad" in text} for text in texts]})
+            case "audio/speech":
+                await self._send_bytes(SOUND, "audio/wav")
             case _:
                 await self._send_json(404, failure(f"No such path: /{path}", "not_found"))
 
