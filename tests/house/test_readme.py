@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
+import pytest
+from tests.gateway_service.process import environment
 
 from openai_gateway.config import file
 from openai_gateway.config.service import SERVE_KEYS
@@ -38,6 +42,26 @@ def test_the_two_commands_name_what_is_there() -> None:
     for script in ("run", "test", "check", "fix", "fuzz", "bench", "conformance"):
         assert f"scripts/{script}" in text
         assert (README.parent / "scripts" / script).stat().st_mode & 0o111
+
+
+RECORDED = re.findall(
+    r"^\$ echo '(.+)' \| scripts/run --embedded\n(.+)$", README.read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("asked", "answered"), RECORDED, ids=["chat", "models"])
+def test_the_recorded_session_is_what_comes(asked: str, answered: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_gateway_mcp", "--embedded"],
+        input=asked + "\n",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    *begins, ends = re.escape(answered).split("…")
+    assert re.fullmatch(".*".join([*begins, ends]), done.stdout.strip()), done.stdout
 
 
 def test_the_configuration_page_names_the_keys_that_the_file_may_hold() -> None:
