@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import attrs
@@ -113,6 +114,7 @@ async def test_what_takes_longer_becomes_a_task_with_the_whole_answer(autojump_c
         client = Client(Application(settings_of(), door))
         task = await client.begin("m1")
         assert (task.status, task.ttl_ms, len(task.id) >= 24) == (TaskStatus.WORKING, 3_600_000, True)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", task.created)
         assert await client.get(task.id) == task
         await trio.sleep(60)
         done = await client.get(task.id)

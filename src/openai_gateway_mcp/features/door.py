@@ -14,10 +14,10 @@ import trio
 from openai_gateway import Model
 from openai_gateway import Settings as GatewaySettings
 from openai_gateway.secret import Redactor
-from openai_gateway_mcp.features.usage import UsageBook
 
 if TYPE_CHECKING:
     from openai_gateway import Account, Gateway
+    from openai_gateway_mcp.features.usage import UsageBook
 
 Opener = Callable[..., AbstractAsyncContextManager["Gateway"]]
 """`openai_gateway.open_gateway`, or the same over another transport than the network: settings, and `record`."""
@@ -39,8 +39,13 @@ class Door:
         self._opening: trio.Event | None = None
         self._gateway: Gateway | None = None
         self._failure: Exception | None = None
-        self.usage = UsageBook()
+
+    @functools.cached_property
+    def usage(self) -> UsageBook:
         """What the calls through this door used."""
+        from openai_gateway_mcp.features.usage import UsageBook  # noqa: PLC0415 - not before a call
+
+        return UsageBook()
 
     async def gateway(self) -> Gateway:
         """The gateway, opened by the first caller; a caller that is cancelled meanwhile spoils it for no other."""
