@@ -92,24 +92,30 @@ def install(
     variable = None if no_key else key_name or _usual_key(flags)
     launch = _launch(name, flags, command, url, variable)
     options = _KeyOptions(variable=variable, store=store_key, from_environment=from_environment, file=key_file)
-    key = _key_way(row, launch, options)
     with interruptible():
-        if key.is_literal and variable is not None:
-            key = attrs.evolve(key, launch=_with_env(launch, variable, "(the key)" if dry_run else _asked(variable)))
-        # Before anybody types a key for nothing.
-        plan = plan_install(path, row.format, row.entries(key.launch, key.way))
-        if dry_run:
-            return _show(plan)
-        if key.file is not None and variable is not None:
-            write_secret_file(key.file, Secret(_asked(variable), name=variable))
-            say(f"the key is in {key.file}, which only you can read")
-        if plan.is_change:
-            plan.carry_out()
+        plan = _installed(row, path, _key_way(row, launch, options), variable, dry_run=dry_run)
+    if dry_run:
+        return _show(plan)
     typer.echo(harmless(f"{row.title} starts {name} by {plan.path}."))
     if plan.backup is not None:
         typer.echo(harmless(f"As it was before: {backup_of(plan.path)}"))
     typer.echo(row.after)
     return 0
+
+
+def _installed(row: Client, path: Path, key: _Key, variable: str | None, *, dry_run: bool) -> Plan:
+    """What changed, or in a dry run would. The key is asked for once the file is known to take the entry."""
+    if key.is_literal and variable is not None:
+        key = attrs.evolve(key, launch=_with_env(key.launch, variable, "(the key)" if dry_run else _asked(variable)))
+    plan = plan_install(path, row.format, row.entries(key.launch, key.way))
+    if dry_run:
+        return plan
+    if key.file is not None and variable is not None:
+        write_secret_file(key.file, Secret(_asked(variable), name=variable))
+        say(f"the key is in {key.file}, which only you can read")
+    if plan.is_change:
+        plan.carry_out()
+    return plan
 
 
 def uninstall(

@@ -115,7 +115,7 @@ class Reloading:
 def _account(old: Settings, new: Settings) -> str:
     """What a reload came to, for the log."""
     gateway = new.features.gateway
-    changed = "" if gateway != old.features.gateway else "; nothing in it is new"
+    changed = "" if new.features != old.features else "; nothing in it is new"
     if new.config_file is None:
         return f"the files of keys are read again, and nothing else can change without --config{changed}"
     rows, providers = len(gateway.table.rows), len(gateway.table.providers)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from openai_gateway_mcp.health import Address, address_of, is_well, of_process
+from openai_gateway.config.service import SERVE_KEYS
+from openai_gateway.routing.service_settings import ServiceSettings
+from openai_gateway_mcp.health import _SERVERS, Address, address_of, is_well, of_process
+from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from tests.cli.test_http import EVERYWHERE, serving
 
 MCP = ["/opt/bin/python", "/opt/bin/openai-gateway-mcp"]
@@ -70,3 +73,19 @@ def test_who_serves_is_well_and_who_does_not_is_not() -> None:
         assert not trio.run(is_well, at(port=port, is_secure=True))
     assert not trio.run(is_well, at(port=port))
     assert not trio.run(is_well, at(port=port, asks_certificate=True))
+
+
+def test_it_looks_where_the_servers_are_told() -> None:
+    rows = {row.flag: row for row in HTTP_SETTINGS}
+    mcp, gateway = _SERVERS["openai-gateway-mcp"], _SERVERS["openai-gateway"]
+    said = {
+        "--host": mcp.host_variable,
+        "--port": mcp.port_variable,
+        mcp.certificate_flag: mcp.certificate_variable,
+        mcp.authorities[0]: mcp.authorities[1],
+    }
+    assert said == {flag: rows[flag].variable for flag in said}
+    assert rows["--port"].default == str(mcp.port)
+    keys = {flag.removeprefix("--").replace("-", "_") for flag in (gateway.certificate_flag, gateway.authorities[0])}
+    assert keys | {"host", "port"} <= set(SERVE_KEYS)
+    assert ServiceSettings().port == gateway.port

@@ -349,10 +349,12 @@ def test_a_broken_file_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mcp.json").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read"):
-        plan_install(tmp_path / "mcp.json", Format.JSON, [ENTRY])
-    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("directory", "pipe"):
+        for plan in (plan_install, plan_uninstall):
+            with pytest.raises(ConfigError, match="is no file"):
+                plan(tmp_path / name, Format.JSON, [ENTRY])
 
 
 def test_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:

@@ -99,12 +99,12 @@ def test_no_descriptor_is_left_open(house: Path) -> None:
 )
 def test_no_path_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list[str]) -> None:
     top = tmp_path_factory.getbasetemp() / "no-path"
-    (top / "root" / "inside").mkdir(parents=True, exist_ok=True)
-    (top / "root" / "a.png").write_bytes(b"inside")
+    (top / "open" / "inside").mkdir(parents=True, exist_ok=True)
+    (top / "open" / "a.png").write_bytes(b"inside")
     (top / "secret").write_bytes(b"outside")
-    for said in (f"{top}/root/{'/'.join(parts)}", "/".join(parts)):
+    for said in (f"{top}/open/{'/'.join(parts)}", "/".join(parts)):
         try:
-            _, content = read_within(said, [f"{top}/root"], 100)
+            _, content = read_within(said, [f"{top}/open"], 100)
         except FileRefused:
             continue
         assert content == b"inside"

@@ -43,6 +43,17 @@ async def test_what_was_saved_is_there_again_until_it_expires(tmp_path: Path) ->
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+async def test_what_has_expired_leaves_the_file_with_the_next_that_comes(tmp_path: Path) -> None:
+    now = NOW
+    async with open_state(str(tmp_path / "state.db"), now=lambda: now) as state:
+        await state.save(a_row("a", NOW + 5))
+        now = NOW + 5
+        await state.save(a_row("b", NOW + 10))
+        with sqlite3.connect(tmp_path / "state.db") as reader:
+            assert reader.execute("SELECT id FROM rows").fetchall() == [("b",)]
+        reader.close()
+
+
 async def test_another_process_cannot_have_it_meanwhile(tmp_path: Path) -> None:
     path = str(tmp_path / "state.db")
     async with open_state(path):

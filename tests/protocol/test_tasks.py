@@ -76,7 +76,8 @@ def test_discovery_tells_that_tasks_are_offered() -> None:
 def test_a_call_of_a_client_that_knows_tasks_may_be_answered_with_one() -> None:
     connection, work = asked(knowing(1, "tools/call", **CALL))
     assert isinstance(work, ToolCalled)
-    done = attrs.evolve(WORKING, result={"content": []}, message="soon")
+    ask = {"a": InputRequest(method="roots/list")}
+    done = attrs.evolve(WORKING, result={"content": []}, error={"code": 1}, requests=ask, message="soon")
     connection.answer(work.call, TaskCreated(done))
     result = answer_of(connection)["result"]
     del result["_meta"]

@@ -16,7 +16,7 @@ from openai_gateway.net.client import (
     Unreachable,
     open_tcp,
 )
-from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable
+from openai_gateway.net.connection import Gone, NetError, Unreadable, Unsendable, Unwatched
 from openai_gateway.net.pool import Limits, Pool
 
 WATCH: Final = "watch"
@@ -26,6 +26,7 @@ FRESH: Final = "fresh"
 """The extension of a request that says (True) that only a new connection will do."""
 
 _PORTS: Final = {"http": 80, "https": 443}
+_UNWATCHED: Final = Unwatched()
 
 _TERMS: Final[dict[type[NetError], type[httpx.TransportError]]] = {
     Unreachable: httpx.ConnectError,
@@ -56,7 +57,7 @@ class Http11Transport(httpx.AsyncBaseTransport):
                 target=request.url.raw_path,
                 headers=request.headers.raw,
                 body=body,
-                watch=extensions.get(WATCH, _NOBODY),
+                watch=extensions.get(WATCH, _UNWATCHED),
                 fresh=extensions.get(FRESH, False),
             )
         except NetError as error:
@@ -85,22 +86,6 @@ def origin_of(url: httpx.URL) -> Origin:
     if scheme not in _PORTS:
         raise httpx.UnsupportedProtocol(f"there is no transport for {scheme!r}")
     return Origin(scheme, url.raw_host.decode("ascii"), url.port or _PORTS[scheme])
-
-
-class _Nobody:
-    """Watches where nobody does."""
-
-    def connecting(self) -> None:
-        pass
-
-    def sending(self, *, reused: bool) -> None:
-        pass
-
-    def answering(self) -> None:
-        pass
-
-
-_NOBODY: Final = _Nobody()
 
 
 class _Body(httpx.AsyncByteStream):

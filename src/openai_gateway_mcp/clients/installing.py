@@ -101,9 +101,9 @@ def _real(path: Path) -> Path:
 
 def _read(path: Path) -> bytes | None:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a pipe would be waited for
+            raise ConfigError(f"{path} is no file.")
         with path.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(f"{path} is no file.")
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return None

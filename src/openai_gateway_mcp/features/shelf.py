@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, OrderedDict
 from typing import Final, Generic, TypeVar
 
@@ -16,8 +17,6 @@ MAX_OF_ALL: Final = 256 * 2**20
 
 def new_handle() -> str:
     """One that nobody can guess: 144 bits of the system's randomness."""
-    import secrets  # noqa: PLC0415 - it loads OpenSSL, which no start waits for
-
     return secrets.token_urlsafe(18)
 
 

@@ -50,11 +50,11 @@ class State:
         """In the place of the one with its kind and id. Shielded: what was told is kept, whoever leaves."""
         values = (row.kind, row.id, row.owner, row.until, json.dumps(row.value))
         with trio.CancelScope(shield=True):
-            await self._do(lambda: self._write("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", values))
+            await self._do(lambda: self._replace(values))
 
     async def load(self, kind: str) -> list[Row]:
         """Those that have not expired, the ones that expire first before the others. What has is removed."""
-        await self._do(lambda: self._write("DELETE FROM rows WHERE until <= ?", (self._now(),)))
+        await self._do(self._forget)
         found = await self._do(
             lambda: self._connection.execute(
                 "SELECT id, owner, until, value FROM rows WHERE kind = ? ORDER BY until", (kind,)
@@ -68,8 +68,12 @@ class State:
     async def _do(self, act: Callable[[], Any]) -> Any:
         return await trio.to_thread.run_sync(act, limiter=self._one)
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        self._connection.execute(statement, values)
+    def _replace(self, values: tuple[Any, ...]) -> None:
+        self._forget()  # or the file of a process that runs for months would grow for as long
+        self._connection.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", values)
+
+    def _forget(self) -> None:
+        self._connection.execute("DELETE FROM rows WHERE until <= ?", (self._now(),))
 
 
 @asynccontextmanager

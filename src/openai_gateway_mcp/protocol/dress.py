@@ -180,7 +180,8 @@ def dress(result: Answered, server: Server, revision: Revision) -> Object:
 
 def task_created(created: TaskCreated, server: Server, revision: Revision) -> Object:
     """What a call is answered with that goes on as a task."""
-    shape = {name: value for name, value in task_shape(created.task).items() if name not in {"result", "error"}}
+    later = {"result", "error", "inputRequests"}  # which tasks/get shows
+    shape = {name: value for name, value in task_shape(created.task).items() if name not in later}
     return complete(shape, server, revision, result_type="task")
 
 
