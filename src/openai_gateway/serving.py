@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from openai_gateway.engine.store.opening import open_store
 from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.log import set_up
 from openai_gateway.net.admission import is_loopback
-from openai_gateway.net.leaving import drained, watch_signals
+from openai_gateway.net.leaving import LEAVING, drained, leave_at
 from openai_gateway.net.listener import Bounds, HttpServer
 from openai_gateway.net.tls import server_context
 from openai_gateway.routing.service_settings import ServiceSettings
@@ -84,11 +84,11 @@ async def run_service(
     redactor: Redactor,
     drain: trio.Event,
     reread: Reread,
-    line: Line | None = None,
+    orders: AsyncIterable[int] | Line,
 ) -> None:
     """Serve until `drain` is set and what was in work then has ended, or the grace is over.
 
-    With the `line` to a parent the parent says when to reload and to drain; without one the signals do.
+    `orders` are the hangups that ask for a reload, or the line to a parent that says when to reload and to drain.
     """
     tls = None
     if service.tls is not None:
@@ -108,7 +108,12 @@ async def run_service(
         ) as gateway,
     ):
         reloading = Reloading(gateway, metrics, reread)
-        worker = None if line is None else reloading.worker(line, drain)
+        worker = None
+        if isinstance(orders, Line):
+            worker = reloading.worker(orders, drain)
+            obey: Callable[[], Awaitable[None]] = worker.run
+        else:
+            obey = partial(reloading.at_each, orders)
         app = Service(
             gateway,
             store,
@@ -123,7 +128,7 @@ async def run_service(
         server = HttpServer(app.handle, refuse=refuse, bounds=Bounds(connections=service.max_connections), tls=tls)
         await _say_how_to_begin(store, service)
         async with beside(
-            reloading.at_hangup if worker is None else worker.run,
+            obey,
             partial(_prune, store, service),
             partial(server.serve, listeners),
         ):
@@ -161,16 +166,15 @@ class Reloading:
             self._metrics.reload(settings.table)
             await self._gateway.reload(settings)
 
-    async def at_hangup(self) -> None:
+    async def at_each(self, hangups: AsyncIterable[int]) -> None:
         """Both, at each SIGHUP."""
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            async for _ in signals:
-                if error := await self.check():
-                    _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
-                    continue
-                await self.swap()
-                rows = len(self._gateway.settings.table.rows)
-                _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", rows)
+        async for _ in hangups:
+            if error := await self.check():
+                _LOG.error("SIGHUP came, but the old configuration serves on: %s", error)
+                continue
+            await self.swap()
+            rows = len(self._gateway.settings.table.rows)
+            _LOG.info("SIGHUP came: the configuration is read again, %d model row(s).", rows)
 
 
 def serve_until_stopped(
@@ -203,28 +207,32 @@ def serve_until_stopped(
 async def _supervise(service: ServiceSettings, argv: Sequence[str]) -> None:
     from openai_gateway.supervisor import Supervisor  # noqa: PLC0415 - for several workers alone
 
-    listeners = await bind(service)
-    _say_where(service, listeners)
-    await Supervisor(argv, service, [one.socket.fileno() for one in listeners]).run()
+    with trio.open_signal_receiver(*Supervisor.SIGNALS) as signals:  # before anybody is told that we serve
+        listeners = await bind(service)
+        _say_where(service, listeners)
+        await Supervisor(argv, service, [one.socket.fileno() for one in listeners], signals).run()
 
 
 async def _serve(
     settings: Settings, service: ServiceSettings, redactor: Redactor, reread: Reread, inherited: Inherited | None
 ) -> None:
     drain = trio.Event()
-    if inherited is None:
-        listeners = await bind(service)
-        async with beside(partial(watch_signals, drain, os._exit)):
-            _say_where(service, listeners)
-            await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread)
-        return
-    sockets = [trio.socket.from_stdlib_socket(socket.socket(fileno=number)) for number in inherited.listeners]
-    line = Line(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=inherited.line))))
-    listeners = [trio.SocketListener(one) for one in sockets]
-    if hasattr(signal, "SIGHUP"):  # one for the whole group is the parent's to act on
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    async with beside(partial(watch_signals, drain, os._exit)):  # systemd sends SIGTERM to all processes of a unit
-        await run_service(settings, service, listeners, redactor=redactor, drain=drain, reread=reread, line=line)
+    serving = partial(run_service, settings, service, redactor=redactor, drain=drain, reread=reread)
+    with trio.open_signal_receiver(*LEAVING) as leaving:
+        if inherited is None:
+            # A hangup that comes while the store is being opened waits; without a receiver it would end the process.
+            with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+                listeners = await bind(service)
+                _say_where(service, listeners)
+                async with beside(partial(leave_at, leaving, drain, os._exit)):
+                    await serving(listeners, orders=hangups)
+            return
+        sockets = [trio.socket.from_stdlib_socket(socket.socket(fileno=number)) for number in inherited.listeners]
+        line = Line(trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=inherited.line))))
+        listeners = [trio.SocketListener(one) for one in sockets]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one for the whole group is the parent's to act on
+        async with beside(partial(leave_at, leaving, drain, os._exit)):  # systemd sends SIGTERM to all of a unit
+            await serving(listeners, orders=line)
 
 
 def _say_where(service: ServiceSettings, listeners: Sequence[trio.SocketListener]) -> None:

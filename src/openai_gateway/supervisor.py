@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -42,11 +42,17 @@ class _Child:
 class Supervisor:
     """The parent. It serves nothing itself, and reads no configuration: what is wrong with one its workers say."""
 
-    def __init__(self, argv: Sequence[str], service: ServiceSettings, descriptors: Sequence[int]) -> None:
+    SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    """What `signals` has to receive, from before anybody is told that the service is there."""
+
+    def __init__(
+        self, argv: Sequence[str], service: ServiceSettings, descriptors: Sequence[int], signals: AsyncIterable[int]
+    ) -> None:
         """`argv` is the command line of a worker, but for what tells it that it is one."""
         self._argv = argv
         self._service = service
         self._descriptors = descriptors
+        self._signals = signals
         self._children: list[_Child] = []
         self._dead_counts: list[Any] = []
         self._leaving = trio.Event()
@@ -108,17 +114,16 @@ class Supervisor:
             child = None if self._leaving.is_set() else await self._start()
 
     async def _watch_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async for signum in signals:
-                if signum == signal.SIGHUP:
-                    await self._reload()
-                elif self._leaving.is_set():
-                    self._kill_all()
-                    os._exit(128 + signum)
-                else:
-                    _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
-                    self._leaving.set()
-                    await self._tell_all({"say": DRAIN})
+        async for signum in self._signals:
+            if signum == signal.SIGHUP:
+                await self._reload()
+            elif self._leaving.is_set():
+                self._kill_all()
+                os._exit(128 + signum)
+            else:
+                _LOG.info("Asked to stop: no new calls are taken, those in work may end.")
+                self._leaving.set()
+                await self._tell_all({"say": DRAIN})
 
     async def _end_the_late(self) -> None:
         """A worker cuts its own calls at the end of the grace; one that is stuck does not."""

@@ -128,7 +128,7 @@ async def _serve(
         )
         server = HttpServer(endpoint.handle, refuse=refuse, tls=tls)
         drain = trio.Event()
-        beside.start_soon(watch_signals, drain, os._exit)
+        await beside.start(watch_signals, drain, os._exit)
 
         def offer(new: FeatureSettings) -> None:
             guests.renew(new if http.remote_paths else attrs.evolve(new, roots=()))

@@ -16,7 +16,7 @@ import pytest
 import trustme
 from openai.types.chat import ChatCompletionMessageParam
 
-from tests.gateway_service.process import Served, command, configuration, made_key, served
+from tests.gateway_service.process import PATIENCE, Served, command, configuration, made_key, served
 from tests.peers.fake_upstream import Kind, Upstream, running
 
 SAY: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello!"}]
@@ -209,6 +209,21 @@ def test_a_grace_that_is_over_cuts_what_is_left(tmp_path: Path, config: Path, up
         assert service.stop() == 0
         asking.join(30)
         assert "1 call(s) are cut" in "".join(service.log)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_that_comes_while_the_service_starts_is_kept_for_when_it_serves(
+    tmp_path: Path, config: Path, workers: str, signum: signal.Signals
+) -> None:
+    """Whoever reads "Serving on" may send one at once; the store may take its time to open."""
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as another:
+        another.execute("BEGIN EXCLUSIVE")  # nobody opens the store before this ends
+        with served(tmp_path, "--config", str(config), "--workers", workers) as service:
+            service.process.send_signal(signum)
+            another.execute("ROLLBACK")
+            service.until("the configuration is read again" if signum == signal.SIGHUP else "Asked to stop")
+            assert (service.stop() if signum == signal.SIGHUP else service.process.wait(PATIENCE)) == 0
 
 
 def test_a_hangup_reloads_what_is_sound_and_keeps_the_old_where_it_is_not(
