@@ -23,7 +23,7 @@ _LOG: Final = logging.getLogger(__name__)
 Work = Callable[[sqlite3.Connection], T]
 
 _BUSY: Final = 5.0  # seconds that another process may hold the file; its transactions take milliseconds
-_MOST: Final = 512  # pieces of work in one transaction
+_MOST: Final = 512  # pieces of work in one transaction, from where on no more is taken in
 
 
 @attrs.define(eq=False)
@@ -35,7 +35,7 @@ class _Job(Generic[T]):
     error: Exception | None = None
 
 
-class Database:
+class Database(trio.abc.Instrument):
     """Work is done in the order in which it comes, as much at once as is waiting: so many calls share a commit.
 
     A transaction is on disk for whoever outlives this process as soon as it is committed; with `synchronous = NORMAL` a
@@ -46,16 +46,21 @@ class Database:
         """Without a book nothing is written, so that nobody is held up by it."""
         self._path = path
         self._book = book
-        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._asked: list[_Job[Any]] = []
+        """What this turn of the scheduler asked for."""
+        self._jobs: queue.SimpleQueue[Sequence[_Job[Any]] | None] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        trio.lowlevel.add_instrument(self)
 
     async def aclose(self) -> None:
         """What was asked for is done first."""
+        trio.lowlevel.remove_instrument(self)
+        self._hand_over()
         self._jobs.put(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
 
@@ -70,7 +75,7 @@ class Database:
         """
         job = _Job(work, keys)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._jobs.put(job)
+        self._ask(job)
         try:
             await job.done.wait()
         except trio.Cancelled:
@@ -78,29 +83,42 @@ class Database:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 3 * _BUSY):
                     await job.done.wait()
                     if job.error is None:
-                        self._jobs.put(_Job(undo(job.result), keys))
+                        self._ask(_Job(undo(job.result), keys))
             raise
         if job.error is not None:
             raise _unusable(job.error)
         result: T = job.result
         return result
 
+    def before_io_wait(self, timeout: float) -> None:
+        """Trio's word for the end of a turn of its scheduler: what the calls of the turn want goes over at once.
+
+        Given over one by one, the first of them would wake the thread, which takes the interpreter from the others and
+        opens a transaction for too few.
+        """
+        del timeout
+        self._hand_over()
+
+    def _ask(self, job: _Job[Any]) -> None:
+        self._asked.append(job)
+
+    def _hand_over(self) -> None:
+        if self._asked:
+            self._jobs.put(self._asked)
+            self._asked = []
+
     def _run(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs = [first]
-            is_over = False
+        is_over = False
+        while not is_over and (first := self._jobs.get()) is not None:
+            jobs = list(first)
             with contextlib.suppress(queue.Empty):
                 while len(jobs) < _MOST and not is_over:
-                    job = self._jobs.get_nowait()
-                    if job is None:
-                        is_over = True
-                    else:
-                        jobs.append(job)
+                    more = self._jobs.get_nowait()
+                    is_over = more is None
+                    jobs.extend(more or ())
             self._do_all(jobs)
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(_tell, jobs)
-            if is_over:
-                break
         if self._connection is not None:
             self._connection.close()
 
