@@ -55,11 +55,13 @@ class Database(trio.abc.Instrument):
 
     def start(self) -> None:
         self._thread.start()
-        trio.lowlevel.add_instrument(self)
+        if self._book is not None:  # who only reads is asked seldom, and trio would ask it at each turn
+            trio.lowlevel.add_instrument(self)
 
     async def aclose(self) -> None:
         """What was asked for is done first."""
-        trio.lowlevel.remove_instrument(self)
+        if self._book is not None:
+            trio.lowlevel.remove_instrument(self)
         self._hand_over()
         self._jobs.put(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
@@ -101,9 +103,11 @@ class Database(trio.abc.Instrument):
 
     def _ask(self, job: _Job[Any]) -> None:
         self._asked.append(job)
+        if self._book is None:
+            self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._asked:
+        if self._asked:  # a transaction for nothing would renew the lease of a process that has left
             self._jobs.put(self._asked)
             self._asked = []
 
