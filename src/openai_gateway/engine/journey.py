@@ -362,7 +362,8 @@ class Journey:
 
     async def aclose(self) -> None:
         """The same for a call that ended otherwise. Told again, or after `close`, it does nothing."""
-        await self.tab.close_quietly(self._row())
+        if not self.tab.is_closed:  # as after every answer: then no row is made for nobody
+            await self.tab.close_quietly(self._row())
 
     def _row(self) -> Row | None:
         return None if self._account is None else row_for(self.call, self._account, self.tab)

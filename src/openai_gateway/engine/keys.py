@@ -41,8 +41,14 @@ class Keys:
         """
         if provider.key_source is None:
             return provider
-        key = await self._of(provider, provider.key_source).key()
-        return provider if key == provider.api_key else attrs.evolve(provider, api_key=key)
+        return _carrying(provider, await self._of(provider, provider.key_source).key())
+
+    def with_fresh_key(self, provider: Provider) -> Provider | None:
+        """The same where nothing has to be read for it; else None."""
+        if provider.key_source is None:
+            return provider
+        key = self._of(provider, provider.key_source).fresh_key
+        return None if key is None else _carrying(provider, key)
 
     async def renewed(self, provider: Provider) -> bool:
         """Whether there is another key than `provider.api_key`, which the upstream refused; the source is read again.
@@ -60,6 +66,10 @@ class Keys:
         return self._held[source]
 
 
+def _carrying(provider: Provider, key: Secret) -> Provider:
+    return provider if key == provider.api_key else attrs.evolve(provider, api_key=key)
+
+
 @attrs.define(kw_only=True)
 class _Held:
     """What is known of one source. Whoever needs it while it is being read waits for the same reading."""
@@ -73,6 +83,13 @@ class _Held:
     _renew_after: float = -math.inf
     # A lock and no shared task: where the one who reads is cancelled, the next of those who wait takes over.
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def fresh_key(self) -> Secret | None:
+        """The key, if it is there and its source need not be looked at yet."""
+        if self._found is None or trio.current_time() >= self._fresh_until:
+            return None
+        return self._found.secret
 
     async def key(self) -> Secret:
         """Raises ConfigError where there never was one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,12 +27,18 @@ from openai_gateway.routing.limits import (
 from openai_gateway.routing.window import Window
 
 _IDLE_KEYS: Final = 1024  # kept before those without any use are looked for
+_DAY: Final = 86_400  # seconds; Unix time has no leap seconds
 _PERIODS: Final = 2  # of a key's budget that are remembered: the current one, and the one whose calls are ending
 
 
 def period_of(wall: float, period: Period) -> str:
     """The day or the month of UTC, as its budget is kept under."""
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
+    return _period_of_day(int(wall // _DAY), period)
+
+
+@functools.lru_cache(maxsize=4)  # each call asks for it twice, and a date takes longer to write than to reserve
+def _period_of_day(day: int, period: Period) -> str:
+    return datetime.fromtimestamp(day * _DAY, UTC).strftime("%Y-%m-%d" if period == "day" else "%Y-%m")
 
 
 def seconds_left(wall: float, period: Period) -> int:

@@ -226,7 +226,8 @@ class Service:
             upload=upload,
         )
         with self._traces.span(call) as span:
-            call = attrs.evolve(call, traceparent=span.traceparent)
+            if span.traceparent != call.traceparent:  # a copy of so many fields is dear, and traces are seldom on
+                call = attrs.evolve(call, traceparent=span.traceparent)
             if body.get("stream"):
                 span.answered(await relay(self._gateway, call, visit.exchange, visit.fields, self._redactor))
             else:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
 
 from openai_gateway.routing.ledger import SUMMED, Row, summed
-from openai_gateway.routing.limiter import Held, Spending, Use
+from openai_gateway.routing.limiter import Held, Spending, Use, period_of
 from openai_gateway.routing.limits import Closing, Demand, Limits, Outcome, Reservation, Used, hardest
 from openai_gateway.routing.window import EXACT, Window
 
@@ -22,6 +22,9 @@ _RESOLUTION: Final = 0.5
 _REMEMBERED: Final = 10_000  # keys
 
 _ROW: Final = tuple(field.name for field in attrs.fields(Row))
+# Ten times as fast as attrs.astuple, which looks into each value for further classes.
+_VALUES: Final = operator.attrgetter(*_ROW)
+_HELD: Final = operator.attrgetter(*(field.name for field in attrs.fields(Held)))
 
 
 def _from_json(count: int) -> str:
@@ -164,7 +167,7 @@ class Book:
             at = round(self._moment.wall * 1000)
             connection.execute(_CHARGED, (json.dumps([(i, h.key, h.period, h.money, at) for i, h in self._charged]),))
         if self._rows:
-            connection.execute(_LEDGER, (json.dumps([attrs.astuple(row) for row in self._rows]),))
+            connection.execute(_LEDGER, (json.dumps([_VALUES(row) for row in self._rows]),))
             connection.execute(_SUMS, (json.dumps(_summed(self._rows)),))
 
     def keep(self) -> None:
@@ -237,7 +240,7 @@ def _spending(text: str) -> dict[str, Spending]:
 
 
 def _written(held: tuple[Held, ...]) -> str:
-    return json.dumps([attrs.astuple(one) for one in held])
+    return json.dumps([_HELD(one) for one in held])
 
 
 def _read(content: str) -> tuple[Held, ...]:
@@ -249,6 +252,6 @@ def _summed(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The rows by day, model and key."""
     sums: dict[tuple[str, str, str], Counter[str]] = {}
     for row in rows:
-        day = datetime.fromtimestamp(row.at / 1000, UTC).strftime("%Y-%m-%d")
+        day = period_of(row.at / 1000, "day")
         sums.setdefault((day, row.model, row.key), Counter()).update(summed(row))
     return [(*names, *(counter[name] for name in SUMMED)) for names, counter in sums.items()]

@@ -40,6 +40,10 @@ class Tab:
         return self._limits is not None
 
     @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
     def left(self) -> tuple[Left, ...]:
         """How the limits stood when the call was let in."""
         return self._reserved[0].left if self._reserved else ()
