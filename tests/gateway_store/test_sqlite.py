@@ -21,7 +21,7 @@ import pytest
 import trio
 import trio.testing
 
-from openai_gateway.engine.store.book import Book
+from openai_gateway.engine.store.book import Book, Moment
 from openai_gateway.engine.store.schema import set_up
 from openai_gateway.engine.store.sqlite import SqliteStore, open_sqlite
 from openai_gateway.engine.store.sqlite import _now as real
@@ -48,6 +48,28 @@ async def test_what_a_dead_process_reserved_is_charged_when_its_lease_is_over(pa
         assert totals(path) == {"rows": 0, "charged": 300, "reserved": 0, "spent": 300, "running": 0}
         await let_in(other, asks(tokens=900, money=700))
         assert await refused(other, asks(tokens=1)) is Measure.TPM
+
+
+async def test_what_the_calls_of_one_turn_ask_is_one_transaction(path: str, clock: Clock) -> None:
+    begun = threading.Event()
+
+    def seen() -> Moment:  # a transaction looks at the clock
+        begun.set()
+        return clock()
+
+    async with open_sqlite(path, clock=seen, boot=lambda: "one") as store:
+        begun.clear()
+        came_early = []
+
+        async def ask() -> None:
+            with_this = store.reserve(asks(tokens=1))
+            came_early.append(begun.wait(0.02))  # holds this turn up, not the store's thread, if it has anything to do
+            assert isinstance(await with_this, Reservation)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert came_early == [False] * 3
 
 
 async def test_a_process_that_was_taken_for_dead_and_lives_is_charged_what_it_really_used(

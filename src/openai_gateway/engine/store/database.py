@@ -35,7 +35,7 @@ class _Job(Generic[T]):
     error: Exception | None = None
 
 
-class Database(trio.abc.Instrument):
+class Database:
     """Work is done in the order in which it comes, as much at once as is waiting: so many calls share a commit.
 
     A transaction is on disk for whoever outlives this process as soon as it is committed; with `synchronous = NORMAL` a
@@ -55,13 +55,9 @@ class Database(trio.abc.Instrument):
 
     def start(self) -> None:
         self._thread.start()
-        if self._book is not None:  # who only reads is asked seldom, and trio would ask it at each turn
-            trio.lowlevel.add_instrument(self)
 
     async def aclose(self) -> None:
         """What was asked for is done first."""
-        if self._book is not None:
-            trio.lowlevel.remove_instrument(self)
         self._hand_over()
         self._jobs.put(None)
         await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
@@ -92,19 +88,15 @@ class Database(trio.abc.Instrument):
         result: T = job.result
         return result
 
-    def before_io_wait(self, timeout: float) -> None:
-        """Trio's word for the end of a turn of its scheduler: what the calls of the turn want goes over at once.
+    def _ask(self, job: _Job[Any]) -> None:
+        """With all that this turn of trio's scheduler asks for: it goes over at once, in the next turn.
 
-        Given over one by one, the first of them would wake the thread, which takes the interpreter from the others and
+        Given over one by one, the first would wake the thread, which takes the interpreter from the other calls and
         opens a transaction for too few.
         """
-        del timeout
-        self._hand_over()
-
-    def _ask(self, job: _Job[Any]) -> None:
         self._asked.append(job)
-        if self._book is None:
-            self._hand_over()
+        if len(self._asked) == 1:
+            self._token.run_sync_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         if self._asked:  # a transaction for nothing would renew the lease of a process that has left
