@@ -9,24 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from openai_gateway_mcp.fuzz.damage import SIZES, cut, encode, mutated
 from openai_gateway_mcp.protocol.connection import Connection
 from tests.fuzz.application import Act, Application, Limits, Opening
 from tests.fuzz.census import CENSUS
 from tests.fuzz.oracle import MODERN, Oracle
 from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, VERSION
-from tests.fuzz.traffic import (
-    GOOD,
-    LIMITS,
-    LINES,
-    PLANS,
-    SIZES,
-    THOROUGH,
-    cancellation,
-    conversations,
-    cut,
-    encode,
-    mutated,
-)
+from tests.fuzz.traffic import GOOD, LIMITS, LINES, PLANS, THOROUGH, cancellation, conversations
 
 PING = b'\n{"jsonrpc":"2.0","id":"are you there","method":"ping"}\n'
 PONG = ("result", "are you there")

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from openai_gateway_mcp.fuzz.damage import SIZES
 from openai_gateway_mcp.protocol.connection import Connection
 from tests.fuzz.application import Act, Limits
 from tests.fuzz.machine import Conversations
 from tests.fuzz.planted import FAULTS, KeepsIdsOfCancelled
 from tests.fuzz.test_conversations import check_against_the_oracle
-from tests.fuzz.traffic import LIMITS, PLANS, SIZES, conversations
+from tests.fuzz.traffic import LIMITS, PLANS, conversations
 
 pytestmark = pytest.mark.peers  # they look at the tests and not at the code: once is enough
 

@@ -9,6 +9,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_gateway_mcp.fuzz.damage import encode
 from openai_gateway_mcp.protocol.events import Work
 from openai_gateway_mcp.protocol.model import Result
 from tests import schema_oracle
@@ -19,7 +20,7 @@ from tests.fuzz.offer import CHANGED
 from tests.fuzz.oracle import LEGACY, MODERN
 from tests.fuzz.oracle_params import CAPABILITIES, VERSION
 from tests.fuzz.results import makers
-from tests.fuzz.traffic import CALLS, GOOD, PLANS, THOROUGH, encode
+from tests.fuzz.traffic import CALLS, GOOD, PLANS, THOROUGH
 
 Draw = Any
 ROOM = Limits(max_message_bytes=20_000, max_in_flight=4, max_parked=4, max_parked_bytes=20_000, max_listens=2)

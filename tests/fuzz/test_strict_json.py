@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openai_gateway.wire.strict import JsonError, dumps, loads
+from openai_gateway_mcp.fuzz.damage import encode, mutated
 from tests.fuzz import reference_json
-from tests.fuzz.traffic import LINES, MESSAGES, encode, mutated
+from tests.fuzz.traffic import LINES, MESSAGES
 
 # Lone surrogates, U+2028, control characters and NUL are text like any other.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=12)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from openai_gateway_mcp.fuzz.damage import NASTY, encode, spoilt
 from tests.fuzz.application import Act, Limits
 from tests.fuzz.oracle import LEGACY, MODERN
 from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, VERSION
@@ -22,11 +20,6 @@ _PLAIN_IDS: list[Any] = [0, 1, "1", 2, "2", 3, 4, 5, 6, 7, 8, 9]
 IDS: list[Any] = [*_PLAIN_IDS * 2, -7, "", "ünd\u2028", "\ud800", 10**30, 2**53 + 1, "RAW:1.0", "RAW:1e2"]
 BAD_IDS: list[Any] = [None, True, False, 1.5, [], {}, [1], "RAW:1e999", "RAW:NaN", "RAW:-Infinity", "RAW:1e22"]
 TOKENS: list[Any] = [0, 1, "t", "ünd", 10**25, "RAW:2.0"]
-NASTY: list[Any] = [
-    None, True, 0, -1, 1.5, "", "x", [], {}, [[]], {"a": None}, "\u2028", "\ud800", "\x00", "é" * 40, 10**400,
-    "RAW:1e999", "RAW:-1e999", "RAW:NaN", "RAW:1e-999", "RAW:" + "9" * 4301, "RAW:01", "RAW:1.", "RAW:-0",
-    'RAW:{"a":1,"a":2}', "RAW:" + "[" * 120 + "]" * 120, "RAW:" + "[" * 140 + "]" * 140, "RAW:tru", "RAW:",
-]  # fmt: skip
 
 _INFO = {"name": "client", "version": "1"}
 GOOD: dict[str, list[dict[str, Any]]] = {
@@ -96,7 +89,6 @@ _METAS: list[Any] = [
 ]
 _METAS += [{**meta, "progressToken": token} for meta in _METAS[::2] for token in TOKENS[:3]]
 _NOTIFICATIONS = ["notifications/initialized", "notifications/progress", "notifications/roots/list_changed", "x", ""]
-_RAW = re.compile(r'"RAW:((?:[^"\\]|\\.)*)"')
 
 # Strategies are made once, here: to make them anew for each draw costs more than the draw.
 _RARELY = st.sampled_from([False] * 6 + [True])
@@ -130,20 +122,6 @@ def _requests(draw: Draw, asks: st.SearchStrategy[tuple[str, dict[str, Any]]]) -
 # As clients make them, now and then with one thing wrong in the params.
 REQUESTS = _requests(_ASKS)
 CALL_REQUESTS = _requests(_CALLS)
-
-
-@st.composite
-def spoilt(draw: Draw, value: dict[str, Any]) -> dict[str, Any]:
-    """The same object with one member, at any depth, removed or replaced; or one added."""
-    copy = dict(value)
-    name = draw(st.sampled_from([*copy, "added"]))
-    if isinstance(copy.get(name), dict) and draw(st.booleans()):
-        copy[name] = draw(spoilt(copy[name]))
-    elif name in copy and draw(st.booleans()):
-        del copy[name]
-    else:
-        copy[name] = draw(st.sampled_from(NASTY))
-    return copy
 
 
 _NOTES = st.sampled_from(["cancel", "cancel", "cancel", "other", "request"])
@@ -212,14 +190,6 @@ LINES = [
 ]
 
 
-def encode(value: Any, *, ascii_only: bool, spaced: bool) -> bytes:
-    """One line's bytes; a lone surrogate in text that is not ASCII-safe becomes invalid UTF-8."""
-    separators = (" , ", " : ") if spaced else (",", ":")
-    text = json.dumps(value, ensure_ascii=ascii_only, separators=separators)
-    raw = _RAW.sub(lambda match: match[1].replace('\\"', '"'), text)
-    return raw.encode("utf-8", "surrogatepass")
-
-
 _KINDS = st.sampled_from(["message"] * 14 + ["batch"] * 3 + ["withdrawn"] * 3 + ["initialize", "line"])
 
 
@@ -267,56 +237,6 @@ def conversations(draw: Draw) -> bytes:
     return b"".join([start, newline.join(line for group in groups for line in group), end])
 
 
-# --- mutation and cutting -------------------------------------------------------------------------------------------
-
-
-_DAMAGES = st.lists(
-    st.tuples(
-        st.sampled_from(["flip", "remove", "insert", "double", "cut off"]),
-        st.floats(0, 1),
-        st.integers(0, 12),
-        st.one_of(st.binary(max_size=4), st.sampled_from([b"\n", b'"', b"{", b"]", b"\xc3", b"\\"])),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-def mutated(source: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """The bytes after some damage: flipped bits, pieces cut out, put in, doubled, cut off."""
-    return st.builds(_damage, source, _DAMAGES)
-
-
-def _damage(whole: bytes, damages: list[tuple[str, float, int, bytes]]) -> bytes:
-    data = bytearray(whole)
-    for kind, place, length, new in damages:
-        at = int(place * len(data))
-        match kind:
-            case "flip" if at < len(data):
-                data[at] ^= 1 << length % 8
-            case "remove":
-                del data[at : at + length]
-            case "insert":
-                data[at:at] = new
-            case "double":
-                data[at:at] = data[at : at + length]
-            case "cut off" if at > len(data) // 2:
-                del data[at:]
-    return bytes(data)
-
-
-def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """The same bytes in pieces of these sizes, over and over; whole if there are none."""
-    pieces, start = [], 0
-    for size in itertools.cycle(sizes):
-        if start >= len(data):
-            break
-        pieces.append(data[start : start + size])
-        start += size
-    return pieces or [data]
-
-
-SIZES = st.lists(st.sampled_from([1, 2, 3, 5, 17, 64, 500]), max_size=5)
 # For what has many corners: a plain run is still a matter of seconds.
 THOROUGH = settings(max_examples=min(4 * settings().max_examples, 10_000))
 

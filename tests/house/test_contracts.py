@@ -45,6 +45,11 @@ BREACHES = (
         "import openai_gateway.engine.router",
     ),
     Breach(
+        "the judge of servers shares no code with ours",
+        "openai_gateway_mcp/fuzz/judge.py",
+        "import openai_gateway_mcp.protocol.lines",
+    ),
+    Breach(
         "dialects are independent of each other",
         "openai_gateway/routing/dialects/echo.py",
         "import openai_gateway.routing.dialects.openai",
