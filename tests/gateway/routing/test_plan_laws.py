@@ -203,7 +203,9 @@ PLANTED = (
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_fault_is_found(planted: Plan) -> None:
-    @settings(max_examples=1_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    # The rarest takes some 500 examples, by six seeds 30 to 1,334. What a derandomised run draws depends on the
+    # constants of all modules that are imported, so it changes with the code.
+    @settings(max_examples=20_000, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(st.sampled_from(ASKED), ROWS, st.integers(0, 2**32), st.floats(0, 1))
     def search(model: str, rows: list[ModelRow], seed: int, now: float) -> None:
         check(planted, model, rows, seed, now)
