@@ -140,6 +140,12 @@ def test_every_rule_is_seen_to_be_broken() -> None:
         [*LEGACY, ask("tools/list"), result({"tools": [TOOL]}), SETTLED],
         [*LEGACY, ask("fuzz/nothing"), error(-32601), SETTLED],
         [*LEGACY, (">", b"{"), error(-32700, None), ask("ping"), result({}), SETTLED],
+        [ask("initialize", "i"), result({**AGREED, "protocolVersion": "2026-07-28"}, "i"), ask("ping"), result({})],
+        # A server that reads what another could not, or is lenient, serves it.
+        [*LEGACY, (">", b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"progressToken":7},"a":1e-999}}'),
+         told("notifications/progress", progressToken=7, progress=1), SAID, SETTLED],
+        [*LEGACY, (">", b'{"id":1,"method":"tools/call","params":{"_meta":{"progressToken":7}}}'),
+         told("notifications/progress", progressToken=7, progress=1), SAID, SETTLED],
         [*LEGACY, (">", b"{"), SETTLED],
         [*LEGACY, (">", b""), error(-32700, None), SETTLED],
         [*LEGACY, (">", b'{"jsonrpc":"2.0","id":1,"method":7}'), error(-32600), SETTLED],

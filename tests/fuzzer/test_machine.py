@@ -111,7 +111,7 @@ def test_nothing_is_held_against_our_own_protocol_layer() -> None:
 )
 def test_a_planted_fault_is_found(fault: type[Connection], rule: str) -> None:
     with pytest.raises(Deviated) as raised:
-        search(fault, 300)
+        search(fault, 5_000)  # the rarest takes some 80; what is drawn depends on all modules that are imported
     assert raised.value.deviation.rule.id == rule
 
 

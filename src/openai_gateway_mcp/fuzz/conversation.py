@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import attrs
@@ -118,7 +118,7 @@ class Conversation:
         if not self._line.finish(ENDS_IN):
             self.judge.outlived()
 
-    def _listen(self, is_enough: Any) -> bool:
+    def _listen(self, is_enough: Callable[[], bool]) -> bool:
         until = time.monotonic() + self._patience
         while not is_enough():
             line = self._line.hear(max(0.0, until - time.monotonic()))

@@ -58,7 +58,7 @@ class Judge:
     _asked: dict[tuple[type, Id], list[Asked]] = attrs.field(factory=dict)
     _loose: int = 0  # answers without an id that may still come: one for each line that could not be read
     _speaks_modern: bool = False
-    _is_open: bool = False  # something was sent that may be read one way or the other: answers to it may have any id
+    _is_in_doubt: bool = False  # something was said that can be read in two ways: any answer may be one to it
 
     def sent(self, line: bytes) -> None:
         """A whole line that went to the server."""
@@ -93,7 +93,7 @@ class Judge:
 
     def settled(self) -> None:
         """As much time has passed as any answer may take."""
-        for asked in () if self._is_open else self._unanswered():
+        for asked in () if self._is_in_doubt else self._unanswered():
             self._find("answered", asked.method, f"{asked.method} (id {json.dumps(asked.id)}) was not answered")
 
     def stuck(self) -> None:
@@ -128,20 +128,20 @@ class Judge:
                 self._withdraw(reading.params.get("requestId"))
             case Kind.BATCH:
                 self._loose += 1 + len(reading.entries)
-                self._is_open |= self._revision != "2025-03-26"
+                self._is_in_doubt |= self._revision != "2025-03-26"
                 for entry in reading.entries:
                     self._note(entry)
             case Kind.INVALID:
                 self._loose += 1
                 if reading.id is not None:  # it may be answered by its id, or be served by a lenient server
                     self._asked.setdefault(_key(reading.id), []).append(
-                        Asked(reading.id, "", {}, "", is_withdrawn=True)
+                        Asked(reading.id, "", {}, "", token=_token(reading.params), is_withdrawn=True)
                     )
             case Kind.UNREADABLE | Kind.BLANK:
                 self._loose += 1
             case Kind.OPEN:
                 self._loose += 1
-                self._is_open = True
+                self._is_in_doubt = True
             case _:
                 pass
 
@@ -190,6 +190,8 @@ class Judge:
             (one for one in self._all() if one.token == token and type(one.token) is type(token) and not one.answers),
             None,
         )
+        if asked is None and self._is_in_doubt:
+            return  # it may be of a request that we could not read, and the server could
         if asked is None:
             self._find("progress-asked", "token", f"progress for {_short(params)}, which no running call asked for")
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -225,14 +227,14 @@ class Judge:
         several = self._asked.get(_key(id_), [])
         asked = next((one for one in several if not one.answers), several[-1] if several else None)
         if asked is None:
-            if not self._is_open:
+            if not self._is_in_doubt:
                 self._find("asked", "unknown id", f"nothing was asked by the id of {_short(message)}")
             return
         asked.answers += 1
-        if asked.is_over and asked.answers == 1 and not self._is_open:
+        if asked.is_over and asked.answers == 1 and not self._is_in_doubt:
             rule = "withdrawn" if asked.is_modern else "withdrawn-legacy"
             self._find(rule, asked.method, f"{asked.method} was cancelled, and answered later: {_short(message)}")
-        elif asked.answers > 1 and not self._is_open:
+        elif asked.answers > 1 and not self._is_in_doubt:
             self._find("once", asked.method, f"a second answer: {_short(message)}")
         elif asked.method:
             self._content(asked, message)
@@ -272,7 +274,7 @@ class Judge:
 
     def _agree(self, result: dict[str, Json]) -> None:
         version = result.get("protocolVersion")
-        if isinstance(version, str):
+        if version in LEGACY:  # no other is agreed upon in this way
             self._revision = version
 
     def _find(self, rule: str, about: str, text: str) -> None:

@@ -66,7 +66,7 @@ class Conversations(RuleBasedStateMachine):
             lines.append(encode(request))
             if data.draw(st.booleans()):
                 lines.append(encode(_cancellation(request["id"])))
-        for piece in cut(b"\n".join(lines) + b"\n", sizes) if len(sizes) == 1 else [b"\n".join(lines) + b"\n"]:
+        for piece in cut(b"\n".join(lines) + b"\n", sizes):
             self._do(Say(piece))
         self._catch_up()
 

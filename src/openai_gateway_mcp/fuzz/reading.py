@@ -92,7 +92,7 @@ def _of_entry(value: Json) -> Reading:
         and "error" not in value
     )
     if not is_sound or not isinstance(method, str):
-        return Reading(kind=Kind.INVALID, id=known)
+        return Reading(kind=Kind.INVALID, id=known, params=params if isinstance(params, dict) else {})
     kind = Kind.REQUEST if "id" in value else Kind.NOTIFICATION
     return Reading(kind=kind, id=known, method=method, params=params)
 
