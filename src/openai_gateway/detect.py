@@ -92,6 +92,12 @@ SERVERS: Final = (
         sign=("/health/liveliness", lambda json: json == "I'm alive!"),
         refusals=_REFUSALS | {400, 500},  # without a database it looks for any other key than its master key there
     ),
+    Server(
+        name="openai-gateway",
+        title="openai-gateway",
+        port=4000,
+        sign=("/health/readiness", lambda json: json == {"status": "ready"}),
+    ),
     Server(name="docker-model-runner", title="Docker Model Runner", port=12434, path="/engines/v1", owner="docker"),
 )
 

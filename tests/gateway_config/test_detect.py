@@ -73,6 +73,7 @@ SIGNS: dict[str, tuple[int, dict[str, Any]]] = {
     "Ollama": (11434, {"/v1/models": listing("o"), "/api/version": {"version": "0.12"}}),
     "vLLM": (8000, {"/v1/models": listing("v"), "/version": {"version": "0.11"}}),
     "LiteLLM": (4000, {"/v1/models": listing("t", owner="openai"), "/health/liveliness": "I'm alive!"}),
+    "openai-gateway": (4000, {"/v1/models": listing("w"), "/health/readiness": {"status": "ready"}}),
     "SGLang": (30000, {"/v1/models": listing("g", owner="sglang")}),
     "Docker Model Runner": (12434, {"/engines/v1/models": listing("d", owner="docker")}),
 }
