@@ -16,9 +16,11 @@ def main() -> None:
     except ConfigError as error:
         from openai_gateway.log import harmless  # noqa: PLC0415 - only where it is needed
         from openai_gateway.secret import Redactor  # noqa: PLC0415 - the same
+        from openai_gateway.terminal import columns_of, folded  # noqa: PLC0415 - the same
 
         # It quotes a wrong value, and that may be a key that missed its place.
-        sys.stderr.write(f"openai-gateway: {harmless(Redactor().redact(str(error)))}\n")
+        said = harmless(Redactor().redact(f"openai-gateway: {error}"))
+        sys.stderr.write(f"{folded(said, columns_of(sys.stderr), indent='  ')}\n")
         sys.exit(2)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -19,29 +19,33 @@ from openai_gateway import config
 from openai_gateway.engine.store import By, ServiceStore
 from openai_gateway.engine.store.opening import open_store
 from openai_gateway.errors import ConfigError, GatewayError
-from openai_gateway.log import harmless
 from openai_gateway.routing.ledger import Sum, dollars
 from openai_gateway.routing.limits import Period
 from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.service.admin import KeyRequest, new_key, new_secret, revoked, rotated, shown_key
 from openai_gateway.service.audit import open_audit, verify
+from openai_gateway.terminal import columns_of, counted, print_table, stdout
 
 T = TypeVar("T")
 
 audit_app: Final = typer.Typer(help="Look at the audit log.", no_args_is_help=True, rich_markup_mode=None)
 keys_app: Final = typer.Typer(
-    help="Create, list, revoke and rotate the keys that the service gives out.",
+    help="Create, list, revoke and rotate the keys that callers show.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 _UNITS: Final = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _BAR: Final = 30  # characters of the longest bar
+_SHORTEST_BAR: Final = 8  # a longest bar of less says nothing
 
-_Config = Annotated[str | None, typer.Option("--config", help="The TOML file of the service.")]
-_Data = Annotated[str | None, typer.Option("--data", help="The directory of the store.")]
-_Store = Annotated[str | None, typer.Option(help="The address of the Redis or Valkey that is the store.")]
+_Config = Annotated[str | None, typer.Option("--config", help="The TOML file of the service.", metavar="FILE")]
+_Data = Annotated[str | None, typer.Option("--data", help="The directory of the store.", metavar="DIRECTORY")]
+_Store = Annotated[
+    str | None,
+    typer.Option(help="The address of the Redis or Valkey that is the store.", metavar="URL"),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Key = Annotated[str, typer.Argument(help="The key's id, or its name where no other has it.", show_default=False)]
 
@@ -49,20 +53,28 @@ _Key = Annotated[str, typer.Argument(help="The key's id, or its name where no ot
 @keys_app.command("create")
 def create(
     *,
-    name: Annotated[str, typer.Option(help="What people call it.")] = "",
-    owner: Annotated[str, typer.Option(help="Whose it is.")] = "",
+    name: Annotated[str, typer.Option(help="What people call it.", metavar="NAME")] = "",
+    owner: Annotated[str, typer.Option(help="Whose it is.", metavar="NAME")] = "",
     model: Annotated[
-        list[str] | None, typer.Option(help="A model it may use, * for any characters; again for more. Default: all.")
+        list[str] | None,
+        typer.Option(help="A model it may use, * for any characters; again for more. Default: all.", metavar="MODEL"),
     ] = None,
     endpoint: Annotated[
-        list[str] | None, typer.Option(help="An endpoint it may use, such as chat/completions. Default: all.")
+        list[str] | None,
+        typer.Option(help="An endpoint it may use, such as chat/completions. Default: all.", metavar="ENDPOINT"),
     ] = None,
-    rpm: Annotated[int | None, typer.Option(help="Requests a minute.", min=0)] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.", min=0)] = None,
-    max_parallel: Annotated[int | None, typer.Option(help="Calls at once.", min=0)] = None,
-    budget: Annotated[float | None, typer.Option(help="US dollars a period.", min=0)] = None,
-    per: Annotated[str, typer.Option(help="The period of the budget: day or month, of UTC.")] = "month",
-    expires: Annotated[str | None, typer.Option(help="When it ends: 30d, 12h, 2w or 2027-01-31.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests a minute, at most.", min=0, metavar="N")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens a minute, at most.", min=0, metavar="N")] = None,
+    max_parallel: Annotated[int | None, typer.Option(help="Calls at once, at most.", min=0, metavar="N")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="US dollars that it may spend a period.", min=0, metavar="DOLLARS"),
+    ] = None,
+    per: Annotated[str, typer.Option(help="The period of the budget, of UTC.", metavar="day|month")] = "month",
+    expires: Annotated[
+        str | None,
+        typer.Option(help="When it ends: 30d, 12h, 2w or 2027-01-31.", metavar="WHEN"),
+    ] = None,
     admin: Annotated[bool, typer.Option("--admin", help="It may also use the admin routes.")] = False,
     as_json: _Json = False,
     config_file: _Config = None,
@@ -92,7 +104,7 @@ def create(
 
 @keys_app.command("list")
 def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = None, store: _Store = None) -> None:
-    """Show all keys, with what their budgets have spent."""
+    """Show all keys, with what is spent of their budgets."""
 
     async def read(store: ServiceStore) -> list[tuple[VirtualKey, int]]:
         found = await store.keys()
@@ -105,7 +117,7 @@ def list_(*, as_json: _Json = False, config_file: _Config = None, data: _Data = 
         return
     rows: list[tuple[str, ...]] = [("ID", "NAME", "OWNER", "ROLE", "MODELS", "LIMITS", "SPENT", "STATE")]
     rows += [_line(key, spent, time.time()) for key, spent in found]
-    _print_table(rows)
+    print_table(rows)
 
 
 @keys_app.command("revoke")
@@ -143,7 +155,10 @@ def rotate(
 def verify_audit(
     file: Annotated[str | None, typer.Argument(help="The log; without it, the service's.", show_default=False)] = None,
     *,
-    expect: Annotated[str | None, typer.Option(help="The hash that the last line must have, noted earlier.")] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(help="The hash that the last line must have, noted earlier.", metavar="HASH"),
+    ] = None,
     config_file: _Config = None,
     data: _Data = None,
 ) -> None:
@@ -159,16 +174,19 @@ def verify_audit(
         raise ConfigError(f"The audit log {path} cannot be read: {error.strerror or error}.") from None
     wrong = verdict.wrong or ("its last line is another" if expect not in {None, verdict.last} else "")
     if wrong:
-        typer.echo(f"The audit log is not sound: {wrong}. The {verdict.lines} line(s) before are.", err=True)
+        typer.echo(f"The audit log is not sound: {wrong}. {counted(verdict.lines, 'line')} before it: sound.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{verdict.lines} line(s), all sound. The last has the hash {verdict.last}.")
+    typer.echo(f"{counted(verdict.lines, 'line')}, all sound. The last has the hash {verdict.last}.")
 
 
 def usage(
     *,
-    by: Annotated[str, typer.Option(help="What to sum by: day, model or key.")] = "day",
-    since: Annotated[str, typer.Option(help="From when: 7d, 12h, or 2026-11-01. Whole days, of UTC.")] = "30d",
-    key: Annotated[str | None, typer.Option(help="Only this key: its id.")] = None,
+    by: Annotated[str, typer.Option(help="What to sum by.", metavar="day|model|key")] = "day",
+    since: Annotated[
+        str,
+        typer.Option(help="From when: 7d, 12h, or 2026-11-01. Whole days, of UTC.", metavar="WHEN"),
+    ] = "30d",
+    key: Annotated[str | None, typer.Option(help="Only this key: its id.", metavar="ID")] = None,
     as_json: _Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     config_file: _Config = None,
@@ -185,18 +203,25 @@ def usage(
         typer.echo(json.dumps([{**attrs.asdict(one), "money": dollars(one.money)} for one in found], indent=2))
     elif as_csv:
         typer.echo("\n".join(_csv(found)))
+    elif found:
+        print_table(_usage_lines(grouped, found, columns_of(stdout())))
     else:
-        _print_table(_usage_lines(grouped, found))
+        typer.echo(f"No call since {datetime.fromtimestamp(begin / 1000, UTC):%Y-%m-%d}.", err=True)
 
 
-def _usage_lines(by: By, found: tuple[Sum, ...]) -> list[tuple[str, ...]]:
-    most = max((one.money or one.calls for one in found), default=0) or 1
-    lines: list[tuple[str, ...]] = [(by.upper(), "CALLS", "FAILED", "INPUT", "OUTPUT", "COST", "")]
+def _usage_lines(by: By, found: tuple[Sum, ...], columns: int | None) -> list[tuple[str, ...]]:
+    """Bars have what room the numbers leave; where that is next to none, there are none."""
+    lines: list[tuple[str, ...]] = [(by.upper(), "CALLS", "FAILED", "TOKENS IN", "TOKENS OUT", "COST")]
     for one in found:
-        bar = "█" * max(1, round(_BAR * (one.money or one.calls) / most))
         numbers = (f"{one.calls:,}", f"{one.failed:,}", f"{one.input:,}", f"{one.output:,}")
-        lines.append((one.name or "(none)", *numbers, f"${dollars(one.money):,.4f}", bar))
-    return lines
+        lines.append((one.name or "(none)", *numbers, f"${dollars(one.money):,.4f}"))
+    taken = sum(max(len(line[column]) for line in lines) + 2 for column in range(len(lines[0])))
+    longest = _BAR if columns is None else min(_BAR, columns - taken)
+    if longest < _SHORTEST_BAR:
+        return lines
+    most = max(one.money or one.calls for one in found) or 1
+    bars = ("█" * max(1, round(longest * (one.money or one.calls) / most)) for one in found)
+    return [(*line, bar) for line, bar in zip(lines, ("", *bars), strict=True)]
 
 
 def _csv(found: tuple[Sum, ...]) -> list[str]:
@@ -223,13 +248,6 @@ def _line(key: VirtualKey, spent: int, now: float) -> tuple[str, ...]:
     money = f"${dollars(spent):,.4f}" if key.budget is not None else ""
     models = "all" if key.models is None else " ".join(key.models)
     return key.id, key.name, key.owner, key.role, models, ", ".join(said), money, state
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        typer.echo(harmless("  ".join(cells).rstrip()))
 
 
 def _print_secret(key: VirtualKey, secret: str, *, as_json: bool) -> None:

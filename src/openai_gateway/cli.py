@@ -18,9 +18,11 @@ from openai_gateway.config.file import key_sources
 from openai_gateway.config.shown import document
 from openai_gateway.config.writing import toml
 from openai_gateway.errors import ConfigError
+from openai_gateway.help_text import CommandsFirst
 from openai_gateway.log import harmless
 from openai_gateway.routing.settings import Settings
 from openai_gateway.secret import Redactor
+from openai_gateway.terminal import counted, print_table
 
 if TYPE_CHECKING:
     from openai_gateway.detect import Found
@@ -28,16 +30,21 @@ if TYPE_CHECKING:
 _NAMED: Final = 5  # models that a line names
 
 app: Final = typer.Typer(
-    help="An OpenAI-compatible gateway: it holds the credentials and routes each call to a provider.",
+    cls=CommandsFirst,
+    help="""An OpenAI-compatible gateway: it holds the credentials and routes each call to a provider.
+
+    With a provider's key in the environment (OPENAI_API_KEY), or with none for the built-in echo model, make a key for
+    whoever calls, and serve:
+
+    \b
+      openai-gateway keys create --name me
+      openai-gateway serve
+    """,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show local variables
 )
 _config: Final = typer.Typer(help="Look at the configuration.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(_config, name="config")
-app.add_typer(keys_app, name="keys")
-app.add_typer(audit_app, name="audit")
-app.command("usage")(usage)
 
 _File = Annotated[
     str | None, typer.Argument(help="The TOML file; without it, what the environment makes.", show_default=False)
@@ -67,24 +74,41 @@ def _root(
 def serve(
     *,
     config_file: Annotated[
-        str | None, typer.Option("--config", help="The TOML file; without it, what the environment makes.")
+        str | None,
+        typer.Option("--config", help="The TOML file; without it, the keys in the environment.", metavar="FILE"),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="The address to listen on.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="The port; 0 for any.  [default: 4000]", min=0, max=65535)] = None,
-    data: Annotated[str | None, typer.Option(help="The directory of the store and the audit log.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on.  [default: 127.0.0.1]", metavar="ADDRESS"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="The port; 0 for any.  [default: 4000]", min=0, max=65535, metavar="PORT"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The directory of the store and the audit log.", metavar="DIRECTORY"),
+    ] = None,
     store: Annotated[
-        str | None, typer.Option(help="The address of a Redis or a Valkey that replicas share: redis://HOST:PORT.")
+        str | None,
+        typer.Option(help="The address of a Redis or a Valkey that replicas share: redis://HOST:PORT.", metavar="URL"),
     ] = None,
-    tls_certificate: Annotated[str | None, typer.Option(help="A PEM file: serve https with it.")] = None,
-    tls_key: Annotated[str | None, typer.Option(help="Its key, a PEM file.")] = None,
+    tls_certificate: Annotated[
+        str | None,
+        typer.Option(help="A PEM file: serve https with it.", metavar="FILE"),
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(help="Its key, a PEM file.", metavar="FILE")] = None,
     client_ca: Annotated[
-        str | None, typer.Option(help="A PEM file: let in only clients with a certificate of these authorities.")
+        str | None,
+        typer.Option(help="A PEM file: let in only clients with a certificate of these authorities.", metavar="FILE"),
     ] = None,
     grace: Annotated[
-        float | None, typer.Option(help="Seconds that calls may still take at the end.  [default: 30]", min=0)
+        float | None,
+        typer.Option(help="Seconds that calls may still take at the end.  [default: 30]", min=0, metavar="SECONDS"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that serve side by side.  [default: 1]", min=1, max=64)
+        int | None,
+        typer.Option(help="Processes that serve side by side.  [default: 1]", min=1, max=64, metavar="N"),
     ] = None,
     worker: Annotated[str | None, typer.Option("--worker", hidden=True)] = None,
     dashboard: Annotated[
@@ -94,9 +118,9 @@ def serve(
         bool, typer.Option("--no-auth", help="Ask for no key. Only on an address of this machine alone.")
     ] = False,
 ) -> None:
-    """Serve OpenAI's API over HTTP to whoever has one of this gateway's keys (`openai-gateway keys create`).
+    """Serve OpenAI's API over HTTP, to whoever has a key of it.
 
-    SIGTERM drains and ends it, SIGHUP reloads the configuration.
+    `openai-gateway keys create` makes one. SIGTERM drains and ends it, SIGHUP reloads the configuration.
     """
     from openai_gateway.serving import Inherited, serve_until_stopped  # noqa: PLC0415 - the engine, for this command alone
 
@@ -123,6 +147,12 @@ def serve(
     )
 
 
+app.add_typer(keys_app, name="keys")
+app.command("usage")(usage)
+app.add_typer(_config, name="config")
+app.add_typer(audit_app, name="audit")
+
+
 @_config.command("check")
 def check(file: _File = None, *, as_json: _Json = False) -> None:
     """Say whether the configuration is sound. Exit status 2 where it is not."""
@@ -143,7 +173,7 @@ def check(file: _File = None, *, as_json: _Json = False) -> None:
     for warning in warnings:
         typer.echo(f"warning: {harmless(Redactor(settings.secrets).redact(warning))}", err=True)
     lacking = f"; {len(missing)} of them cannot be asked yet: {', '.join(missing)}" if missing else ""
-    typer.echo(f"The configuration is sound: {rows} model row(s), {providers} provider(s){lacking}.")
+    typer.echo(f"The configuration is sound: {counted(rows, 'model row')}, {counted(providers, 'provider')}{lacking}.")
 
 
 @_config.command("show")
@@ -162,7 +192,9 @@ def detect(
     *,
     port: Annotated[
         list[int] | None,
-        typer.Option("--port", help="Look at this port, in the place of the usual ones.", min=1, max=65535),
+        typer.Option(
+            "--port", help="Look at this port, in the place of the usual ones.", min=1, max=65535, metavar="PORT"
+        ),
     ] = None,
     as_toml: Annotated[bool, typer.Option("--toml", help="Print only the configuration.")] = False,
     as_json: _Json = False,
@@ -192,10 +224,7 @@ def detect(
 
 
 def _print_found(found: Sequence[Found]) -> None:
-    rows = [("SERVER", "ADDRESS", "MODELS"), *(_found_row(one) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for title, address, models in rows:
-        typer.echo(harmless(f"{title:<{widths[0]}}  {address:<{widths[1]}}  {models}"))
+    print_table([("SERVER", "ADDRESS", "MODELS"), *(_found_row(one) for one in found)])
     typer.echo("\n# A configuration that serves them:\n")
 
 
@@ -222,7 +251,8 @@ def import_litellm(
     notes = [harmless(Redactor().redact(line)) for line in (*twice, *imported.notes)]
     for line in notes:
         typer.echo(f"note: {line}", err=True)
-    typer.echo(f"# From {json.dumps(file)}, of LiteLLM; {len(notes)} thing(s) could not be taken over as they were.\n")
+    changed = counted(len(notes), "thing")
+    typer.echo(f"# From {json.dumps(file)}, of LiteLLM; {changed} could not be taken over as in there.\n")
     typer.echo(toml(imported.document), nl=False)
     if not imported.document["models"]:
         typer.echo("No model could be taken over.", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections.abc import Callable
 from typing import Final, TextIO
 
 from openai_gateway.secret import Redactor
@@ -16,13 +17,16 @@ _TALKATIVE: Final = ("httpx", "httpcore", "hpack", "h11")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def set_up(level: str, redactor: Redactor, stream: TextIO | None = None) -> None:
+def set_up(
+    level: str, redactor: Redactor, stream: TextIO | None = None, *, told: Callable[[str], str] | None = None
+) -> None:
     """Send the log of this process to `stream` (default stderr) from `level` on: debug, info, warn or error.
 
-    May be called again when the configuration is known: the new redactor takes the place of the old.
+    A person at a command is `told` what there is to say, without its time and room. May be called again when the
+    configuration is known: the new redactor takes the place of the old.
     """
     handler = _Handler(sys.stderr if stream is None else stream)
-    handler.setFormatter(_Formatter(redactor))
+    handler.setFormatter(_Formatter(redactor, told))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
@@ -45,12 +49,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _Formatter(logging.Formatter):
     """One line a record, a traceback after it; the finished text goes through the redactor, so nothing gets past it."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    def __init__(self, redactor: Redactor, told: Callable[[str], str] | None) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s" if told is None else "%(message)s")
         self._redactor = redactor
+        self._told = told
 
     def format(self, record: logging.LogRecord) -> str:
-        return harmless(self._redactor.redact(super().format(record)))
+        text = harmless(self._redactor.redact(super().format(record)))
+        return text if self._told is None else self._told(text)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
         """One line: a line break in a message would let a peer write log lines of its own."""

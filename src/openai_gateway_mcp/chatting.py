@@ -130,8 +130,9 @@ class _Markdown(_Printer):
     def __init__(self) -> None:
         super().__init__()
         from rich.console import Console  # noqa: PLC0415 - it comes with typer; only a person at a terminal waits for it
+        from rich.theme import Theme  # noqa: PLC0415 - as above
 
-        self._console = Console(soft_wrap=False)
+        self._console = Console(soft_wrap=False, theme=Theme(_STYLES))
         self._notes = Console(stderr=True)
         self._pending = ""
         self._stop_waiting: Callable[[], None] = lambda: None
@@ -162,14 +163,51 @@ class _Markdown(_Printer):
 
         self._stop_waiting()
         with self._console.capture() as captured:
-            self._console.print(Markdown(harmless(block)))
+            # Addresses in full: a link that a terminal hides behind words leads where its writer wants.
+            self._console.print(Markdown(harmless(block), code_theme=_code_theme(), hyperlinks=False))
         lines = captured.get().splitlines()
-        while lines and not lines[0].strip():  # some elements bring empty lines of their own, at the end as well
+        while lines and _is_blank(lines[0]):  # some elements bring empty lines of their own, at the end as well
             del lines[0]
-        while lines and not lines[-1].strip():
+        while lines and _is_blank(lines[-1]):
             del lines[-1]
         typer.echo("\n".join([*([""] if self._is_begun else []), *(line.rstrip(" ") for line in lines)]))
         self._is_begun = True
+
+
+_STYLES: Final = {
+    "markdown.code": "cyan",
+    "markdown.link": "default",
+    "markdown.link_url": "underline",
+    "markdown.block_quote": "italic",
+}
+"""In the place of rich's: a black ground beneath code, and blue words, suit terminals of one ground each."""
+
+
+def _code_theme() -> Any:
+    """The terminal's own ground, and of its colours those that can be read on a light one and on a dark one.
+
+    A theme as rich's Syntax takes it; its Markdown, which passes it on, says that it takes but the name of one.
+    """
+    from pygments import token  # type: ignore[import-untyped]  # noqa: PLC0415 - rich brings it, and it has no types
+    from rich.style import Style  # noqa: PLC0415 - as above
+    from rich.syntax import ANSISyntaxTheme  # noqa: PLC0415 - as above
+
+    return ANSISyntaxTheme(
+        {
+            token.Comment: Style(italic=True),
+            token.Keyword: Style(bold=True),
+            token.Name.Function: Style(color="cyan"),
+            token.Name.Class: Style(color="cyan"),
+            token.Number: Style(color="magenta"),
+            token.String: Style(color="green"),
+        }
+    )
+
+
+def _is_blank(line: str) -> bool:
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    return not Text.from_ansi(line).plain.strip()
 
 
 def _printer(question: Question) -> _Printer:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Final, TextIO
 
 import attrs
 import trio
@@ -19,8 +19,10 @@ import typer
 
 from openai_gateway import GatewayError, Model, __version__
 from openai_gateway.errors import ConfigError
+from openai_gateway.help_text import CommandsFirst
 from openai_gateway.log import harmless, set_up
 from openai_gateway.secret import Redactor
+from openai_gateway.terminal import columns_of, counted, folded, print_table, stdout
 from openai_gateway_mcp.chatting import Question, converse
 from openai_gateway_mcp.config import SETTINGS, Settings, read, read_http
 from openai_gateway_mcp.doctor import Finding, Health, examine
@@ -31,7 +33,7 @@ from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from openai_gateway_mcp.install import clients, install, uninstall
 from openai_gateway_mcp.keys import app as keys_app
 from openai_gateway_mcp.options import with_settings
-from openai_gateway_mcp.serve import INTERRUPTED, say, serve
+from openai_gateway_mcp.serve import INTERRUPTED, as_said, say, serve
 from openai_gateway_mcp.tokens import app as tokens_app
 from openai_gateway_mcp.transports.descriptors import claim
 from openai_gateway_mcp.transports.signals import Hangup
@@ -39,10 +41,23 @@ from openai_gateway_mcp.transports.signals import Hangup
 STDIN_PATIENCE = 1.0  # seconds; what feeds a pipe was started together with us
 
 app = typer.Typer(
+    cls=CommandsFirst,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # they would show local variables
-    help="An MCP server that lets MCP clients ask any OpenAI-compatible API. Without a command it serves MCP on stdio.",
+    subcommand_metavar="[COMMAND ...]",
+    help="""An MCP server that lets MCP clients ask any OpenAI-compatible API.
+
+    Without a command it serves MCP on stdin and stdout, as MCP clients start it. To ask a model from here, to put it
+    into an MCP client, and to see what is amiss:
+
+    \b
+      openai-gateway-mcp chat --embedded "Hello!"
+      openai-gateway-mcp install cursor --embedded
+      openai-gateway-mcp doctor --embedded
+    """,
 )
+_ONCE: Final = functools.partial(with_settings, serves=False)
+_SERVERS_TOO: Final = "A server's other flags (openai-gateway-mcp --help) are taken too, and change nothing."
 app.add_typer(keys_app, name="keys")
 app.add_typer(tokens_app, name="tokens")
 
@@ -81,17 +96,17 @@ def root(*, context: typer.Context, version: _Version = False, flags: dict[str, 
     return serve(reread(), claim(), reread, hangup)
 
 
-@app.command("chat")
-@with_settings
+@app.command("chat", epilog=_SERVERS_TOO)
+@_ONCE
 def chat(
     *,
     words: Annotated[
         list[str] | None, typer.Argument(metavar="PROMPT", help="What to ask; what is piped in is added.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="The model to ask.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model to ask.", metavar="MODEL")] = None,
     thread: Annotated[
         str | None,
-        typer.Option("--thread", help="Go on with the conversation of this name; it is kept.", show_default=False),
+        typer.Option("--thread", help="Go on with the conversation of this name; it is kept.", metavar="NAME"),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Show Markdown as it is written, on a terminal too.")] = False,
     as_json: _Json = False,
@@ -111,8 +126,8 @@ def chat(
     return _run(functools.partial(_with_door, settings, redactor, ask))
 
 
-@app.command("models")
-@with_settings
+@app.command("models", epilog=_SERVERS_TOO)
+@_ONCE
 def models(*, as_json: _Json = False, flags: dict[str, str]) -> int:
     """List the models that can be asked."""
     return _run(functools.partial(_with_door, *_people_settings(flags), functools.partial(_models, as_json=as_json)))
@@ -133,8 +148,8 @@ def http(*, flags: dict[str, str]) -> int:
     return serve_http(settings, read_http(flags), reread, hangup)
 
 
-@app.command("doctor")
-@with_settings
+@app.command("doctor", epilog=_SERVERS_TOO)
+@_ONCE
 def doctor(
     *,
     as_json: _Json = False,
@@ -155,12 +170,14 @@ def doctor(
     def report(finding: Finding) -> None:
         findings.append(finding)
         if not as_json:
-            typer.echo(harmless(redactor.redact(_line(finding))))
+            typer.echo(_line(finding, redactor))
 
     code = _run(functools.partial(_examine, settings, redactor, report))
     if as_json:
         shown = [attrs.asdict(finding, value_serializer=_plain) for finding in findings]
         typer.echo(json.dumps(redactor.redact_json(shown), indent=2))
+    elif not code:
+        typer.echo(f"\n{_verdict(findings)}")
     return code or int(any(finding.health is Health.WRONG for finding in findings))
 
 
@@ -175,7 +192,10 @@ def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> 
     redactor = Redactor(settings.features.gateway.secrets)
     # A person reads the answer on the same terminal: what the server logs at info would stand in its midst.
     level = "error" if reports_itself else "warn"
-    set_up(level if settings.log_level == "info" else settings.log_level, redactor)
+    if settings.log_level == "info":
+        set_up(level, redactor, told=as_said)
+    else:
+        set_up(settings.log_level, redactor)
     for warning in () if reports_itself else settings.warnings:
         say(f"warning: {redactor.redact(warning)}")
     return settings, redactor
@@ -241,10 +261,7 @@ async def _models(door: Door, *, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps([model_entry(model) for model in found], indent=2))
         return 0
-    rows = [("MODEL", "OWNED BY", "CREATED"), *(_row(model) for model in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for name, owner, created in rows:
-        typer.echo(harmless(f"{name:<{widths[0]}}  {owner:<{widths[1]}}  {created}".rstrip()))
+    print_table([("MODEL", "OWNED BY", "CREATED"), *(_row(model) for model in found)])
     return 0
 
 
@@ -257,11 +274,27 @@ def _row(model: Model) -> tuple[str, str, str]:
 
 
 _MARKS = {Health.OK: "ok     ", Health.WARNING: "warning", Health.WRONG: "WRONG  "}
+_INDENT = " " * 9  # what is under a mark and the gap behind it
 
 
-def _line(finding: Finding) -> str:
-    mend = f"\n         → {finding.mend}" if finding.mend else ""
-    return f"{_MARKS[finding.health]}  {finding.about}: {finding.text}{mend}"
+def _line(finding: Finding, redactor: Redactor) -> str:
+    columns = columns_of(stdout())
+    mark = _MARKS[finding.health]
+    found = harmless(redactor.redact(f"{mark}  {finding.about}: {finding.text}"))
+    mend = harmless(redactor.redact(f"{_INDENT}→ {finding.mend}")) if finding.mend else ""
+    # Bold is readable on every background, as no colour is; where there is no terminal, typer leaves it out.
+    seen = typer.style(mark, bold=finding.health is not Health.OK)
+    seen += folded(found, columns, indent=_INDENT).removeprefix(mark)
+    return seen + (f"\n{folded(mend, columns, indent=f'{_INDENT}  ')}" if mend else "")
+
+
+def _verdict(findings: Sequence[Finding]) -> str:
+    wrong = sum(finding.health is Health.WRONG for finding in findings)
+    warnings = sum(finding.health is Health.WARNING for finding in findings)
+    also = f", and {counted(warnings, 'warning')}" if warnings else ""
+    if wrong:
+        return f"{counted(wrong, 'thing')} wrong{also}. Mend the first, then look again."
+    return f"Calls should be answered{also}." if warnings else "All is well."
 
 
 def _plain(_instance: type, _field: Any, value: Any) -> Any:

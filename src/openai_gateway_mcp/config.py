@@ -29,6 +29,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="Base URL of the OpenAI-compatible gateway, with or without /v1.",
+        metavar="URL",
     ),
     Setting(
         name="gateway_api_key",
@@ -45,6 +46,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="What GATEWAY_URL speaks: openai, or mcp (openai-gateway-mcp http). Unset: mcp if wss: or ending in /mcp.",
+        metavar="MODE",
     ),
     Setting(
         name="embedded",
@@ -61,6 +63,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="As --embedded, with the providers and models of this TOML file.",
+        metavar="FILE",
     ),
     Setting(
         name="watch",
@@ -69,6 +72,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.SWITCH,
         default="",
         help="Reload when the configuration file, or a key or certificate file it names, changes; SIGHUP always does.",
+        serves=True,
     ),
     Setting(
         name="default_model",
@@ -77,6 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="gpt-3.5-turbo",
         help="The model that answers when the caller names none; unset and not served: the first that is.",
+        metavar="MODEL",
     ),
     Setting(
         name="timeout",
@@ -105,6 +110,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="55",
         help="Seconds until a tool returns what it has, with a notice; below the MCP client's own timeout. 0: off.",
         high=_DAY,
+        serves=True,
     ),
     Setting(
         name="rate_limit",
@@ -114,6 +120,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="600",
         help="Tool calls that the whole server takes in a minute; one more is told how long to wait. 0: no limit.",
         high=1_000_000,
+        serves=True,
     ),
     Setting(
         name="enabled_tools",
@@ -122,6 +129,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TOOLS,
         default=",".join(tool for tool, variable in MODEL_VARIABLES.items() if variable is None),
         help="The tools that are offered, separated by commas; those whose model is set below are too.",
+        serves=True,
     ),
     Setting(
         name="disabled_tools",
@@ -130,6 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TOOLS,
         default="",
         help="Tools to leave out.",
+        serves=True,
     ),
     *(
         Setting(
@@ -139,6 +148,8 @@ SETTINGS: tuple[Setting, ...] = (
             sort=Sort.TEXT,
             default="",
             help=f"The model of {tool}, which is offered then.",
+            metavar="MODEL",
+            serves=True,
         )
         for tool, variable in MODEL_VARIABLES.items()
         if variable is not None
@@ -150,6 +161,8 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help=f"Directories whose pictures and recordings tools may send; several with {os.pathsep!r} between them.",
+        metavar="DIRECTORIES",
+        serves=True,
     ),
     Setting(
         name="state",
@@ -158,6 +171,8 @@ SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="A file in which tasks and conversations outlive this process, which alone may use it.",
+        metavar="FILE",
+        serves=True,
     ),
     Setting(
         name="max_message_bytes",
@@ -168,6 +183,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="The longest message that is read; a longer one is dropped and answered with an error.",
         low=1024,
         high=2**30,
+        serves=True,
     ),
     Setting(
         name="max_in_flight",
@@ -178,6 +194,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="Calls that run at once; more wait their turn.",
         low=1,
         high=10_000,
+        serves=True,
     ),
     Setting(
         name="drain",
@@ -187,6 +204,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="0.5",
         help="Seconds that calls may still take once the client has closed stdin.",
         high=60,
+        serves=True,
     ),
     Setting(
         name="log_level",

@@ -211,7 +211,7 @@ async def _network(provider: Provider, probe: Probe) -> list[Finding]:
         mend = "Check the spelling of the URL, the DNS, and a VPN it may need."
         text = f"{host} has no address: {_reason(error)}"
         return [Finding(health=Health.WRONG, about="DNS", text=text, mend=mend)]
-    found = Finding(health=Health.OK, about="DNS", text=f"{host} has {count} address(es)")
+    found = Finding(health=Health.OK, about="DNS", text=f"{host} has {count} address{'' if count == 1 else 'es'}")
     return [found, await _connection(provider, host, port, probe)]
 
 

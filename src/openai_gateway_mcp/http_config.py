@@ -22,6 +22,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="127.0.0.1",
         help="The address to listen on; one that others can reach needs a token or client certificates.",
+        metavar="ADDRESS",
     ),
     Setting(
         name="port",
@@ -31,6 +32,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         default="3000",
         help="The port to listen on; 0: any that is free.",
         high=65_535,
+        metavar="PORT",
     ),
     Setting(
         name="token_env",
@@ -39,6 +41,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="MCP_TOKEN",
         help="The variable with the one token that callers must show; with _FILE behind it, of a file that has it.",
+        metavar="VARIABLE",
     ),
     Setting(
         name="tokens",
@@ -47,6 +50,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="The file of tokens, one a caller, that `tokens create` writes.",
+        metavar="FILE",
     ),
     Setting(
         name="oauth_issuer",
@@ -55,6 +59,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="The authorization server whose access tokens (JWT) are taken; it needs --oauth-resource.",
+        metavar="URL",
     ),
     Setting(
         name="oauth_resource",
@@ -63,6 +68,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="The URL that clients know this server by, such as https://mcp.example/mcp: the audience of its tokens.",
+        metavar="URL",
     ),
     Setting(
         name="oauth_jwks_url",
@@ -71,6 +77,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="Where the issuer's keys are; else its own metadata says it.",
+        metavar="URL",
     ),
     Setting(
         name="oauth_algorithms",
@@ -79,6 +86,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="RS256,ES256",
         help="How tokens may be signed, with commas between; only by signatures, never with a shared secret.",
+        metavar="NAMES",
     ),
     Setting(
         name="tls_cert",
@@ -87,6 +95,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="A PEM file: the certificate to show, with those between it and its authority. It is https then.",
+        metavar="FILE",
     ),
     Setting(
         name="tls_key",
@@ -95,6 +104,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="A PEM file: the certificate's key.",
+        metavar="FILE",
     ),
     Setting(
         name="tls_client_ca",
@@ -103,6 +113,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="A PEM file of authorities: callers must show a certificate of one of them.",
+        metavar="FILE",
     ),
     Setting(
         name="allowed_hosts",
@@ -111,6 +122,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="Names that Host may have, with commas between; on loopback beside its own names, else the only ones.",
+        metavar="NAMES",
     ),
     Setting(
         name="allowed_origins",
@@ -119,6 +131,7 @@ HTTP_SETTINGS: tuple[Setting, ...] = (
         sort=Sort.TEXT,
         default="",
         help="Origins whose pages may call, such as https://app.example, separated by commas.",
+        metavar="ORIGINS",
     ),
     Setting(
         name="remote_paths",

@@ -16,6 +16,7 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import read_secret_file, write_secret_file
 from openai_gateway.log import harmless
 from openai_gateway.secret import Secret
+from openai_gateway.terminal import print_table
 from openai_gateway_mcp.clients.docker import instructions
 from openai_gateway_mcp.clients.document import Entry, has_entry
 from openai_gateway_mcp.clients.installing import Plan, backup_of, plan_install, plan_uninstall
@@ -33,7 +34,7 @@ _DOCKER: Final = "docker"
 _Client = Annotated[
     str, typer.Argument(metavar="CLIENT", help=f"One of {', '.join(CLIENTS)}; docker: prints what Docker is told.")
 ]
-_Name = Annotated[str, typer.Option(help="What the client calls the server.")]
+_Name = Annotated[str, typer.Option(help="What the client calls the server.", metavar="NAME")]
 _Project = Annotated[bool, typer.Option("--project", help="In this directory's file, not in the user's.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 
@@ -58,11 +59,13 @@ def install(
         typer.Option(
             help="The variable of the key. Default: GATEWAY_API_KEY, with --embedded OPENAI_API_KEY.",
             show_default=False,
+            metavar="VARIABLE",
         ),
     ] = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="The server needs none.")] = False,
     key_file: Annotated[
-        str | None, typer.Option(help="A file of mode 0600 that has the key already.", show_default=False)
+        str | None,
+        typer.Option(help="A file of mode 0600 that has the key already.", metavar="FILE", show_default=False),
     ] = None,
     from_environment: Annotated[
         bool, typer.Option("--from-environment", help="The client takes the key from its own environment.")
@@ -71,14 +74,16 @@ def install(
         bool, typer.Option("--store-key", help="Write the key itself into the client's file.")
     ] = False,
     command: Annotated[
-        str | None, typer.Option(help="What starts the server. Default: this program.", show_default=False)
+        str | None,
+        typer.Option(help="What starts the server. Default: this program.", metavar="PROGRAM", show_default=False),
     ] = None,
     flags: dict[str, str],
 ) -> int:
-    """Have an MCP client start this server: an entry in its configuration, and nothing else there is touched.
+    """Have an MCP client start this server.
 
-    The settings given here are the entry's. The key is asked for without showing it, or read from stdin, and kept in a
-    file that is yours alone.
+    It gets an entry in the client's configuration. Nothing else there is touched, and the file as it was is kept beside
+    it. The settings given here are the entry's. The key is asked for without showing it, or read from stdin, and is
+    kept in a file that is yours alone.
     """
     if client == _DOCKER:
         launch = _launch(name, flags, _DOCKER, _checked(flags), None if no_key else key_name or _usual_key(flags))
@@ -138,15 +143,12 @@ def uninstall(
 
 
 def clients(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the MCP clients that install knows, their files, and which of them have this server."""
+    """List the MCP clients that install knows. Tells where their files are, and which have this server."""
     found = [_state(row) for row in CLIENTS.values()]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    rows = [("CLIENT", "STATE", "FILE"), *((one["client"], one["state"], one["file"]) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for name, state, file in rows:
-        typer.echo(harmless(f"{name:<{widths[0]}}  {state:<{widths[1]}}  {file}"))
+    print_table([("CLIENT", "STATE", "FILE"), *((one["client"], one["state"], one["file"]) for one in found)])
 
 
 def _row(client: str) -> Client:

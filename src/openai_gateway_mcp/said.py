@@ -28,7 +28,10 @@ class Sort(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """A row: its names, what it is when nobody says, and its bounds (inclusive) if it is a number."""
+    """A row: its names, what it is when nobody says, and its bounds (inclusive) if it is a number.
+
+    `metavar` is what its help calls the value, where the sort does not say it. `serves`: only a server heeds it.
+    """
 
     name: str
     variable: str | None
@@ -38,6 +41,8 @@ class Setting:
     help: str
     low: float = 0
     high: float = math.inf
+    metavar: str = ""
+    serves: bool = False
 
 
 LEVELS = ("debug", "info", "warn", "error")

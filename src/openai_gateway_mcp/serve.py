@@ -73,10 +73,20 @@ def say(text: str) -> None:
     if sys.stderr is None:  # the process was started with it closed
         return
     try:
-        sys.stderr.write(f"openai-gateway-mcp: {harmless(text)}\n")
+        sys.stderr.write(f"{as_said(harmless(text))}\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # a closed pipe, a closed file
         pass
+
+
+def as_said(text: str) -> str:
+    """With who says it, and as wide as the terminal if it goes to one."""
+    said = f"openai-gateway-mcp: {text}"
+    if sys.stderr is None or not sys.stderr.isatty():
+        return said
+    from openai_gateway.terminal import columns_of, folded  # noqa: PLC0415 - no start of an MCP client's needs it
+
+    return folded(said, columns_of(sys.stderr), indent="  ")
 
 
 async def _converse(

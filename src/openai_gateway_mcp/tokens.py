@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from openai_gateway.errors import ConfigError
-from openai_gateway.log import harmless
+from openai_gateway.terminal import print_table
 from openai_gateway_mcp.access.tokens import Token, new_token, read_tokens, write_tokens
 from openai_gateway_mcp.config import tokens_file
 from openai_gateway_mcp.serve import say
@@ -23,21 +23,23 @@ app: Final = typer.Typer(
 )
 
 _DAY: Final = 86_400
-_File = Annotated[str | None, typer.Option("--tokens", help="The file of tokens; also MCP_TOKENS.", show_default=False)]
+_File = Annotated[str | None, typer.Option("--tokens", help="The file of tokens; also MCP_TOKENS.", metavar="FILE")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("create")
 def create(
     *,
-    name: Annotated[str, typer.Option(help="What people call it.")] = "",
+    name: Annotated[str, typer.Option(help="What people call it.", metavar="NAME")] = "",
     tool: Annotated[
-        list[str] | None, typer.Option(help="A tool it may call, * for any characters; again for more. Default: all.")
+        list[str] | None,
+        typer.Option(help="A tool it may call, * for any characters; again for more. Default: all.", metavar="TOOL"),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="A model it may ask, * for any characters; again for more. Default: all.")
+        list[str] | None,
+        typer.Option(help="A model it may ask, * for any characters; again for more. Default: all.", metavar="MODEL"),
     ] = None,
-    days: Annotated[int | None, typer.Option(help="Days until it expires. Default: never.", min=1)] = None,
+    days: Annotated[int | None, typer.Option(help="Days until it expires. Default: never.", min=1, metavar="N")] = None,
     file: _File = None,
 ) -> None:
     """Make a token. It is printed on stdout, now and never again; the rest goes to stderr."""
@@ -57,11 +59,7 @@ def list_tokens(*, as_json: _Json = False, file: _File = None) -> None:
     if as_json:
         typer.echo(json.dumps([_shown(token) for token in tokens], indent=2))
         return
-    rows = [("ID", "NAME", "EXPIRES", "TOOLS", "MODELS"), *(_row(token) for token in tokens)]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row in rows:
-        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        typer.echo(harmless(line.rstrip()))
+    print_table([("ID", "NAME", "EXPIRES", "TOOLS", "MODELS"), *(_row(token) for token in tokens)])
 
 
 @app.command("revoke")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import stat
-import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from openai_gateway.errors import ConfigError
 from openai_gateway_mcp.chatting import blocks_of
+from tests.cli.terminals import on_a_terminal
 from tests.cli.test_commands import Run, log_as_before, run
 from tests.features.scripted import DONE, Upstream, delta, refuses, says, streams, usage
-from tests.gateway_service.process import environment
 
 __all__ = ["log_as_before", "run"]
 
@@ -90,27 +90,21 @@ def test_on_a_terminal_markdown_is_shown_as_what_it_means() -> None:
     assert "\x1b[31m" not in plain
 
 
-def on_a_terminal(*argv: str) -> str:
-    """What a person sees who types this."""
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "openai_gateway_mcp", *argv],
-        env=environment(TERM="xterm-256color", COLUMNS="80"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        try:
-            while piece := os.read(ours, 65536):
-                seen += piece
-        except OSError:  # the other end is closed
-            pass
-        finally:
-            os.close(ours)
-        assert process.wait(60) == 0
-    return seen.decode()
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are not there on Windows")
+def test_markdown_stands_on_the_terminal_s_own_ground_with_one_empty_line_between_blocks() -> None:
+    code = "```python\ndef f(x: int) -> str:\n    return 'a' * 3\n```"
+    table = "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    seen = on_a_terminal("chat", "--embedded", f"Use `f`.\n\n{code}\n\n{table}\n\n> said\n\nEnd")
+    assert "return" in seen
+    assert not re.search(r"\x1b\[[\d;]*\b4[0-8]\b", seen), "a ground of its own"
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).strip() for line in seen.split("\r\n")]
+    assert "" not in [first or second for first, second in pairwise(lines[:-1])]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are not there on Windows")
+def test_a_link_shows_where_it_leads() -> None:
+    seen = on_a_terminal("chat", "--embedded", "See [your bank](https://elsewhere.example/).")
+    assert re.sub(r"\x1b\[[\d;]*m", "", seen).rstrip().endswith("See your bank (https://elsewhere.example/).")
 
 
 def test_a_block_is_whole_at_an_empty_line_but_not_within_a_fence() -> None:

@@ -71,7 +71,7 @@ async def test_all_well_is_all_ok_and_shows_the_effective_url(autojump_clock: Mo
     assert texts == [
         "asked at https://gateway.example/v1",
         "its key comes from GATEWAY_API_KEY",
-        "gateway.example has 2 address(es)",
+        "gateway.example has 2 addresses",
         "gateway.example is trusted (TLSv1.3)",
         "1 listed in 0 ms",
         "gpt-3.5-turbo is served.",

@@ -56,7 +56,7 @@ def test_the_version_is_shown() -> None:
 def test_a_sound_configuration_is_said_to_be_sound(tmp_path: Path) -> None:
     assert run("config", "check", written(tmp_path), MY_KEY=CANARY) == (
         0,
-        "The configuration is sound: 2 model row(s), 1 provider(s).\n",
+        "The configuration is sound: 2 model rows, 1 provider.\n",
     )
 
 
@@ -139,7 +139,7 @@ def test_what_is_shown_as_json_is_the_same(tmp_path: Path) -> None:
 def test_a_provider_without_its_key_is_named(tmp_path: Path) -> None:
     status, output = run("config", "check", written(tmp_path))
     assert status == 0
-    assert output.endswith("1 provider(s); 1 of them cannot be asked yet: openai.\n")
+    assert output.endswith("1 provider; 1 of them cannot be asked yet: openai.\n")
 
     status, output = run("config", "check", written(tmp_path), "--json")
     found = json.loads(output)

@@ -270,7 +270,7 @@ def test_the_command_shows_a_table_and_a_configuration(finds: list[Found], tmp_p
     only = run("config", "detect", "--toml")[1]
     assert output.endswith(only)
     (tmp_path / "found.toml").write_text(only)
-    assert "7 model row(s), 2 provider(s)" in run("config", "check", str(tmp_path / "found.toml"))[1]
+    assert "7 model rows, 2 providers" in run("config", "check", str(tmp_path / "found.toml"))[1]
 
 
 def test_the_command_shows_json(finds: list[Found]) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import attrs
 import openai
 import pytest
 import trustme
 from openai.types.chat import ChatCompletionMessageParam
 
+from openai_gateway.administration import _usage_lines
+from openai_gateway.routing.ledger import Sum
 from tests.gateway_service.process import PATIENCE, Served, command, configuration, made_key, served
 from tests.peers.fake_upstream import Kind, Upstream, running
 
@@ -90,6 +93,20 @@ def test_keys_are_made_listed_rotated_and_revoked_by_commands_while_it_runs(tmp_
     assert command("keys", "revoke", "nobody", data=tmp_path).returncode == 2
     sound = command("audit", "verify", data=tmp_path)
     assert (sound.returncode, sound.stdout.split(" ")[0]) == (0, "4")
+
+
+def test_where_nothing_was_used_a_person_is_told_so_and_a_program_gets_an_empty_list(tmp_path: Path) -> None:
+    done = command("usage", "--since", "2026-11-01", data=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No call since 2026-11-01.\n")
+    assert json.loads(command("usage", "--json", data=tmp_path).stdout) == []
+
+
+@pytest.mark.parametrize(("columns", "longest"), [(None, 30), (80, 21), (64, 0)])
+def test_the_bars_of_usage_have_what_room_the_numbers_leave(columns: int | None, longest: int) -> None:
+    day = Sum(name="2026-11-26", calls=4, failed=0, input=9, output=9, cached_input=0, reasoning=0, money=2_000_000_000)
+    lines = _usage_lines("day", (day, attrs.evolve(day, money=1_000_000_000)), columns)
+    assert "".join(lines[1]).count("█") == longest
+    assert "".join(lines[2]).count("█") == round(longest / 2)
 
 
 def test_what_was_used_is_shown_as_a_table_json_and_csv(tmp_path: Path, service: Served) -> None:
