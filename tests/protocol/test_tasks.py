@@ -24,11 +24,13 @@ from tests.playbook import (
 from tests.protocol.offering import FULL
 
 from openai_gateway_mcp.protocol.connection import Connection
+from openai_gateway_mcp.protocol.dress import tool_result
 from openai_gateway_mcp.protocol.errors import LocalProtocolError
 from openai_gateway_mcp.protocol.events import CallCancelled, TaskAsked, TasksWatched, TaskVerb, ToolCalled
 from openai_gateway_mcp.protocol.jsonrpc import read_message
-from openai_gateway_mcp.protocol.model import InputRequest, Task, TaskCreated, TaskShown, TaskStatus
+from openai_gateway_mcp.protocol.model import InputRequest, Task, TaskCreated, TaskShown, TaskStatus, Text, ToolResult
 from openai_gateway_mcp.protocol.params import TASKS_EXTENSION
+from openai_gateway_mcp.protocol.revisions import REVISIONS
 
 OFFER = attrs.evolve(FULL, offers_tasks=True)
 KNOWS: dict[str, Any] = {"extensions": {TASKS_EXTENSION: {}}}
@@ -95,7 +97,6 @@ def test_a_client_that_does_not_is_never(message: Json) -> None:
     ("task", "more"),
     [
         (WORKING, {}),
-        (attrs.evolve(WORKING, status=TaskStatus.COMPLETED, result={"content": []}), {"result": {"content": []}}),
         (
             attrs.evolve(WORKING, status=TaskStatus.FAILED, error={"code": 1}, message="no"),
             {"error": {"code": 1}, "statusMessage": "no"},
@@ -114,6 +115,19 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(task: Task, more: Json) ->
     result = answer_of(connection)["result"]
     del result["_meta"]
     assert result == SHAPE | {"status": task.status.value, "resultType": "complete"} | more
+
+
+def test_the_result_in_a_task_is_exactly_what_the_call_would_have_been_answered_with() -> None:
+    """specification/draft/tasks.md, Task Execution Errors. npm's ext-tasks 0.2.2 takes none without its resultType."""
+    said = ToolResult(content=(Text("Hello"),))
+    connection, work = asked(knowing(1, "tools/call", **CALL))
+    connection.answer(work.call, said)
+    at_once = answer_of(connection)["result"]
+    done = attrs.evolve(WORKING, status=TaskStatus.COMPLETED, result=tool_result(said, REVISIONS[work.call.revision]))
+    connection, work = asked(knowing(1, "tasks/get", taskId="t1"))
+    connection.answer(work.call, TaskShown(done))
+    assert answer_of(connection)["result"]["result"] == at_once
+    assert at_once["resultType"] == "complete"
 
 
 def test_answers_of_the_client_come_with_an_update() -> None:

@@ -201,7 +201,8 @@ class Connection:
         """Tell the subscription that `call` watches for. Nothing, once it has ended."""
         flight = self._flights.running(call)
         if flight.state is State.RUNNING and isinstance(self._flights.holder(call.id), Listen):
-            self._notify_listen(call.id, "notifications/tasks", dress.task_shape(task))
+            shape = dress.task_shape(task, self._server, flight.revision)
+            self._notify_listen(call.id, "notifications/tasks", shape)
 
     def finished(self, call: Call) -> None:
         """The task that ran the call is gone: its slot is free. Called once for every call, however it ended."""

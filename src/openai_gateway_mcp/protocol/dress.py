@@ -172,7 +172,7 @@ def dress(result: Answered, server: Server, revision: Revision) -> Object:
         case ExtensionResult():
             shape = dict(result.value)
         case TaskShown(task):
-            shape = task_shape(task)
+            shape = task_shape(task, server, revision)
         case _ as never:
             assert_never(never)
     return complete(shape, server, revision)
@@ -181,12 +181,12 @@ def dress(result: Answered, server: Server, revision: Revision) -> Object:
 def task_created(created: TaskCreated, server: Server, revision: Revision) -> Object:
     """What a call is answered with that goes on as a task."""
     later = {"result", "error", "inputRequests"}  # which tasks/get shows
-    shape = {name: value for name, value in task_shape(created.task).items() if name not in later}
+    shape = {name: value for name, value in task_shape(created.task, server, revision).items() if name not in later}
     return complete(shape, server, revision, result_type="task")
 
 
-def task_shape(task: Task) -> Object:
-    """All that is known of a task."""
+def task_shape(task: Task, server: Server, revision: Revision) -> Object:
+    """All that is known of a task. Its result is exactly what the call would have been answered with."""
     shape: Object = {
         "taskId": task.id,
         "status": task.status.value,
@@ -198,7 +198,7 @@ def task_shape(task: Task) -> Object:
     if task.message:
         shape["statusMessage"] = task.message
     if task.result is not None:
-        shape["result"] = task.result
+        shape["result"] = complete(dict(task.result), server, revision)
     if task.error is not None:
         shape["error"] = task.error
     if task.requests:
