@@ -98,6 +98,14 @@ def test_a_modern_notification_needs_no_method_in_its_head() -> None:
     assert refused(note, **head("tools/list"))[:3] == (400, -32020, None)
 
 
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_a_request_about_a_task_may_leave_out_its_name_but_say_no_other(method: str) -> None:
+    asked = modern(1, method, taskId="t1", inputResponses={})
+    assert post(asked, **head(method)).era is Era.MODERN
+    assert post(asked, **head(method, "t1")).era is Era.MODERN
+    assert refused(asked, **head(method, "t2"))[:3] == (400, -32020, 1)
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 LISTED = modern(1, "tools/list")

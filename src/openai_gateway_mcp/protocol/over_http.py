@@ -26,7 +26,7 @@ from openai_gateway_mcp.protocol.errors import (
 from openai_gateway_mcp.protocol.events import Era
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Id, Invalid, Message, Notification, Request
 from openai_gateway_mcp.protocol.model import Server
-from openai_gateway_mcp.protocol.revisions import BEFORE_HEADERS, MODERN, NEWEST_LEGACY, REVISIONS, Revision
+from openai_gateway_mcp.protocol.revisions import BEFORE_HEADERS, MODERN, NEWEST_LEGACY, REVISIONS, TASKS, Revision
 
 Fields = Mapping[str, Sequence[str]]
 """The header fields of a request: name in small letters → the values of all the fields of that name."""
@@ -146,7 +146,9 @@ def _match_name(request: Request, fields: Fields) -> None:
     member = NAMED.get(request.method)
     value = request.params.get(member) if member else None
     if isinstance(value, str):  # what is no string is told so where the params are read
-        _match(fields, NAME, value)
+        # The tasks extension has clients send it for whoever routes by it, and no server demand it: fastmcp-tasks 4.1
+        # does neither. What it says has to be true all the same.
+        _match(fields, NAME, value, is_required=request.method not in TASKS)
 
 
 def _match(fields: Fields, name: str, wanted: str, *, is_required: bool = True) -> None:
