@@ -30,8 +30,8 @@ class Dressed(BaseModel):
     resultType: str  # noqa: N815 - its name on the wire
 
 
-class TaskParams(BaseModel):
-    """What `notifications/tasks` tells (the tasks extension, schema/draft/schema.ts), which `mcp-types` has not."""
+class TaskParts(BaseModel):
+    """A task as the tasks extension has it (schema/draft/schema.ts), which `mcp-types` has not."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     taskId: str  # noqa: N815 - the names on the wire, here and below
@@ -41,10 +41,27 @@ class TaskParams(BaseModel):
     ttlMs: int | None  # noqa: N815
     pollIntervalMs: int | None = None  # noqa: N815
     statusMessage: str | None = None  # noqa: N815
+    meta: dict[str, Any] = Field(alias="_meta")
+
+
+class TaskParams(TaskParts):
+    """What `notifications/tasks` tells."""
+
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     inputRequests: dict[str, Any] | None = None  # noqa: N815
-    meta: dict[str, Any] = Field(alias="_meta")
+
+
+class TaskCreated(TaskParts):
+    """A call's answer that is none yet."""
+
+    resultType: Literal["task"]  # noqa: N815
+
+
+class TaskShown(TaskParams):
+    """The answer to tasks/get."""
+
+    resultType: Literal["complete"]  # noqa: N815
 
 
 class TaskNotification(BaseModel):
@@ -175,6 +192,12 @@ def _without_task_ids(message: dict[str, Json]) -> tuple[dict[str, Json], list[J
 
 def _in_result(revision: str, method: str | None, result: Json) -> Iterator[str]:
     model = methods.SERVER_RESULTS.get((method or "", revision))
+    if revision in MODERN and method == "tools/call" and result.get("resultType") == "task":
+        model = TaskCreated
+    if revision in MODERN and method == "tasks/get":
+        model = TaskShown
+        if "result" in result:  # "exactly what the underlying request would have returned", and only these make tasks
+            yield from _in_result(revision, "tools/call", result["result"])
     if model is not None:
         yield from _unlike(model, result, is_open=method in OPEN_RESULTS)
     elif revision in MODERN:

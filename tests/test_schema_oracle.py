@@ -33,7 +33,12 @@ def error(code: int, **more: Json) -> Json:
     return {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": "no", **more}}
 
 
+TASK = {"taskId": "t", "status": "working", "createdAt": "…", "lastUpdatedAt": "…", "ttlMs": None}
+RESULT = {"content": [TEXT], "resultType": "complete", "_meta": {SERVER_INFO: INFO}}
+
 RIGHT = {
+    "a task in the place of a result": (MODERN, "tools/call", dressed(TASK | {"resultType": "task"})),
+    "a task that is done": (MODERN, "tasks/get", dressed(TASK | {"status": "completed", "result": RESULT})),
     "a tool result": ("2024-11-05", "tools/call", response({"content": [TEXT], "isError": False})),
     "an empty result": ("2025-11-25", "ping", response({})),
     "a method outside MCP": ("2025-11-25", "models/list", response({"models": []})),
@@ -55,6 +60,15 @@ RIGHT = {
 }
 
 WRONG = {
+    "a task that says it is a result": (MODERN, "tools/call", dressed(TASK), "taskId"),
+    "a task for a legacy client": ("2025-11-25", "tools/call", response(TASK | {"resultType": "task"}), "content"),
+    "a task that shows what it became and is none": (MODERN, "tasks/get", dressed(TASK | {"resultType": "task"}), "task"),
+    "a task's result without its dress": (
+        MODERN,
+        "tasks/get",
+        dressed(TASK | {"result": {"content": [TEXT]}}),
+        "resultType",
+    ),
     "a field nobody knows": (
         "2025-11-25",
         "tools/list",

@@ -14,12 +14,17 @@ MCP_1_30: Final = Peer(name="mcp-1.30", requirements=("mcp[ws]==1.30.0",))
 MCP_1_12: Final = Peer(name="mcp-1.12", requirements=("mcp==1.12.4", "pydantic<2.12"))
 MCP_1_9: Final = Peer(name="mcp-1.9", requirements=("mcp==1.9.4", "pydantic<2.12"))
 MCP_1_6: Final = Peer(name="mcp-1.6", requirements=("mcp==1.6.0", "pydantic<2.12"))
-PYTHON_PEERS: Final = (MCP_2, MCP_1_30, MCP_1_12, MCP_1_9, MCP_1_6)
+FASTMCP: Final = Peer(name="fastmcp-4", requirements=("fastmcp==4.1.4", "fastmcp-tasks==4.1.4"))
+PYTHON_PEERS: Final = (MCP_2, MCP_1_30, MCP_1_12, MCP_1_9, MCP_1_6, FASTMCP)
 
 SDK_1: Final = Peer(name="npm-sdk-1", requirements=("@modelcontextprotocol/sdk@1.32.2",))
 CLIENT_2: Final = Peer(name="npm-client-2", requirements=("@modelcontextprotocol/client@2.4.0",))
 INSPECTOR: Final = Peer(name="npm-inspector", requirements=("@modelcontextprotocol/inspector@2.12.0",))
-NPM_PEERS: Final = (SDK_1, CLIENT_2, INSPECTOR)
+EXT_TASKS: Final = Peer(
+    name="npm-ext-tasks",
+    requirements=("@modelcontextprotocol/ext-tasks@0.2.2", "@modelcontextprotocol/client@2.4.0"),
+)
+NPM_PEERS: Final = (SDK_1, CLIENT_2, INSPECTOR, EXT_TASKS)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,3 +57,9 @@ CLIENTS: Final = (
     Client(name="npm-client-2-pinned", peer=CLIENT_2, driver="client_v2.mjs", mode="pinned", revision="2026-07-28"),
     Client(name="npm-client-2-legacy", peer=CLIENT_2, driver="client_v2.mjs", mode="legacy", revision="2025-11-25"),
 )
+
+TASK_CLIENTS: Final = (
+    Client(name="fastmcp-tasks", peer=FASTMCP, driver="fastmcp_v4.py", revision="2026-07-28"),
+    Client(name="npm-ext-tasks", peer=EXT_TASKS, driver="ext_tasks.mjs", revision="2026-07-28"),
+)
+"""Those that take a task for an answer (`io.modelcontextprotocol/tasks`)."""

@@ -43,9 +43,9 @@ OVER_WEBSOCKET: Final = tuple(client for client in CLIENTS if client.name in {"n
 
 
 @contextmanager
-def serving(room: Path, upstream: Upstream) -> Iterator[str]:
+def serving(room: Path, upstream: Upstream, **more: str) -> Iterator[str]:
     """Our installed command over HTTP; the URL. It must have nothing to complain of."""
-    env = {**environment(room, **gateway(upstream)), "LOG_LEVEL": "info"}
+    env = {**environment(room, **gateway(upstream)), "LOG_LEVEL": "info", **more}
     with subprocess.Popen([COMMAND, "http", "--port", "0"], env=env, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

@@ -19,15 +19,15 @@ export const server = job.url
     };
 
 // Answered as soon as the fake upstream's journal holds such an entry.
-const upstreamHas = (kind, model) => ask(`/await/${kind}/${model}`);
-const release = (model) => ask(`/release/${model}`);
+export const upstreamHas = (kind, model) => ask(`/await/${kind}/${model}`);
+export const release = (model) => ask(`/release/${model}`);
 
 async function ask(path) {
   const answer = await fetch(job.upstream + path, { signal: AbortSignal.timeout(30_000) });
   await answer.text();
 }
 
-const shown = (result) => ({ text: result.content[0].text, is_error: result.isError ?? false });
+export const shown = (result) => ({ text: result.content[0].text, is_error: result.isError ?? false });
 const chat = (model, prompt) => ({ name: "chat", arguments: { prompt, model } });
 
 async function lookAround(client) {
