@@ -8,6 +8,14 @@ import pytest
 from tests.playbook import Playbook, playbook
 from tests.protocol.offering import FULL
 
+from openai_gateway_mcp.protocol import dress
+
+
+@pytest.fixture(autouse=True)
+def _no_list_is_left_from_another_test() -> None:
+    """Lists are encoded once for all connections: without this only the first test to ask for one would look at it."""
+    dress.list_bytes.cache_clear()
+
 
 @pytest.fixture
 def play() -> Iterator[Playbook]:

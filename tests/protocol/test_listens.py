@@ -188,6 +188,16 @@ def test_both_eras_are_told_each_in_its_way(play: Playbook) -> None:
     play.offer(FEWER_TOOLS) << notification(changed("tools")) << tagged("l", changed("tools"))
 
 
+def test_what_nobody_asked_for_is_no_response(play: Playbook) -> None:
+    play >> notification("notifications/initialized")
+    play >> listen("l", **TOOLS) << acknowledged("l", **TOOLS)
+    play.connection.offer(FEWER_TOOLS)
+    told = play.connection.messages_to_send()
+    assert [(one.is_response, one.code) for one in told] == [(False, None), (False, None)]
+    play.connection.close()
+    assert [one.is_response for one in play.connection.messages_to_send()] == [False, True]
+
+
 # --- the end of a listen --------------------------------------------------------------------------------------------
 
 

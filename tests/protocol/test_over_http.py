@@ -78,7 +78,8 @@ def test_the_header_tells_the_legacy_revision() -> None:
 
 def test_a_modern_request_whose_headers_agree() -> None:
     posted = post(modern(1, "tools/list"), **head("tools/list"))
-    assert posted.era is Era.MODERN
+    assert isinstance(posted.message, Request)
+    assert (posted.message.method, posted.era, posted.legacy.name) == ("tools/list", Era.MODERN, "2025-11-25")
 
 
 def test_an_opening_is_legacy_whatever_it_asks_for() -> None:
@@ -157,6 +158,7 @@ BARE = request(1, "tools/list")
         (call("mirrors"), head("tools/call", "other"), 400, -32020, 1),
         (call("mirrors"), head("tools/call", "=?base64?!!?="), 400, -32020, 1),
         (call("mirrors"), head("tools/call", "=?base64?/w==?="), 400, -32020, 1),
+        (call("mirrors"), head("tools/call", "=?base64?bWly!cm9ycw==?="), 400, -32020, 1),
         (call("mirrors"), head("tools/call", "m\xefrrors"), 400, -32020, 1),
         (call("mirrors"), head("tools/call", "=?BASE64?bWlycm9ycw==?="), 400, -32020, 1),
         (modern(1, "resources/read", uri="a:b"), head("resources/read", "a:c"), 400, -32020, 1),
@@ -167,6 +169,49 @@ def test_what_does_not_agree_is_refused(
     body: Json, fields: dict[str, str | tuple[str, ...]], status: int, code: int, id_: Json
 ) -> None:
     assert refused(body, **fields)[:3] == (status, code, id_)
+
+
+MIRRORED_CALL = call("mirrors", region="us")
+FOR_MIRRORS = {"Mcp_Protocol_Version": V, "Mcp_Method": "tools/call", "Mcp_Name": "mirrors"}
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "words"),
+    [
+        (LISTED, {}, "MCP-Protocol-Version is missing"),
+        (LISTED, {"Mcp_Protocol_Version": "2025-11-25"}, "MCP-Protocol-Version is not what _meta says"),
+        (LISTED, {"Mcp_Protocol_Version": (V, V)}, "MCP-Protocol-Version comes more than once"),
+        (LISTED, {"Mcp_Protocol_Version": V}, "Mcp-Method is missing"),
+        (LISTED, head("tools/call"), "Mcp-Method is not what the body says"),
+        (LISTED, head("l\xefst"), "Mcp-Method has characters that must be encoded"),
+        (MIRRORED_CALL, head("tools/call"), "Mcp-Name is missing"),
+        (MIRRORED_CALL, head("tools/call", "=?base64?/w==?="), "Mcp-Name has no Base64 of UTF-8 in its marks"),
+        (MIRRORED_CALL, FOR_MIRRORS, "Mcp-Param-Region is missing"),
+        (MIRRORED_CALL, FOR_MIRRORS | {"Mcp_Param_Region": "eu"}, "Mcp-Param-Region is not what the body says"),
+        (
+            MIRRORED_CALL,
+            FOR_MIRRORS | {"Mcp_Param_Region": "us", "Mcp_Param_Count": "1"},
+            "Mcp-Param-Count is of an argument that the body does not have",
+        ),
+    ],
+)  # fmt: skip
+def test_a_header_that_does_not_agree_is_named(
+    body: Json, fields: dict[str, str | tuple[str, ...]], words: str
+) -> None:
+    assert refused(body, **fields)[3] == f"Header mismatch: {words}"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "words"),
+    [
+        (1, {}, "Invalid Request: a message is a JSON object"),
+        ([], {"Mcp_Protocol_Version": V}, "Invalid Request: the body must be a request or a notification"),
+        (BARE, head("tools/list"), f"Invalid params: _meta must have {VERSION}, as the header has it"),
+        (modern(1, "no/such"), head("no/such"), "Method not found: 'no/such'"),
+    ],
+)
+def test_a_body_that_is_refused_is_told_why(body: Json, fields: dict[str, str], words: str) -> None:
+    assert refused(body, **fields)[3] == words
 
 
 @pytest.mark.requirement("http/unsupported-version")
@@ -201,6 +246,8 @@ def test_what_is_encoded_reads_back(value: str) -> None:
 
 def test_only_what_needs_it_is_encoded() -> None:
     assert encoded("us-west1 a") == "us-west1 a"
+    assert encoded("X-ray in X") == "X-ray in X"
+    assert encoded("\ud800") == "=?base64?7aCA?="
     assert encoded(" padded ") == "=?base64?IHBhZGRlZCA=?="
     assert encoded("line1\nline2") == "=?base64?bGluZTEKbGluZTI=?="
     assert encoded("=?base64?literal?=") == "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="
@@ -215,6 +262,11 @@ def test_the_arguments_that_a_schema_mirrors() -> None:
         "Urgent": ("urgent",),
         "City": ("where", "city"),
     }
+
+
+def test_a_property_that_says_nothing_hides_no_other() -> None:
+    schema = {"properties": {"any": True, "region": {"x-mcp-header": "Region"}}}
+    assert dict(mirrored(schema)) == {"Region": ("region",)}
 
 
 ARGUMENTS: Json = {"region": "us", "count": 42, "urgent": True, "where": {"city": "Köln"}}
@@ -243,6 +295,14 @@ def test_what_a_client_puts_into_headers_is_what_the_server_wants_to_see() -> No
 def test_numbers_are_compared_as_numbers(count: str) -> None:
     fields = {**head("tools/call", "mirrors"), **FIELDS, "Mcp_Param_Count": count}
     assert post(call("mirrors", **ARGUMENTS), **fields).era is Era.MODERN
+
+
+@pytest.mark.requirement("http/custom-headers")
+def test_whole_numbers_are_compared_to_the_last_digit() -> None:
+    body = call("mirrors", count=2**53 + 1)
+    fields = head("tools/call", "mirrors")
+    assert post(body, **fields, Mcp_Param_Count="9007199254740993").era is Era.MODERN
+    assert refused(body, **fields, Mcp_Param_Count="9007199254740992")[:2] == (400, -32020)
 
 
 def test_arguments_that_are_not_given_have_no_header() -> None:

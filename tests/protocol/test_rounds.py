@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -110,8 +111,8 @@ def test_a_question_may_have_no_state_or_nothing_else() -> None:
 )
 def test_nobody_is_asked_for_what_they_cannot_give(capabilities: Json, question: InputRequest, missing: Json) -> None:
     error = answered(call(capabilities), InputRequired(requests={"q": question}))["error"]
-    assert error["code"] == -32021
-    assert error["data"] == {"requiredCapabilities": missing}
+    words = "This needs a client of MCP 2026-07-28 that can be asked for it"
+    assert error == {"code": -32021, "message": words, "data": {"requiredCapabilities": missing}}
 
 
 def test_who_says_that_it_can_is_asked() -> None:
@@ -130,16 +131,16 @@ def test_in_the_legacy_era_nobody_can_be_asked() -> None:
 def test_a_handler_must_ask_for_something_where_questions_are_allowed() -> None:
     connection, work = asked(call({}))
     assert work is not None
-    with pytest.raises(LocalProtocolError, match="needs requests"):
+    with pytest.raises(LocalProtocolError, match=r"^a question needs requests, or at least a state$"):
         connection.answer(work.call, InputRequired())
-    with pytest.raises(LocalProtocolError, match="needs a seal"):
+    with pytest.raises(LocalProtocolError, match=r"^a state needs a seal$"):
         connection.answer(work.call, InputRequired(state="s"))
     completion = modern(
         1, "completion/complete", ref={"type": "ref/prompt", "name": "p"}, argument={"name": "a", "value": ""}
     )
     connection, work = asked(completion)
     assert work is not None
-    with pytest.raises(LocalProtocolError, match="cannot be answered"):
+    with pytest.raises(LocalProtocolError, match=r"^completion/complete cannot be answered with a question$"):
         connection.answer(work.call, InputRequired(state="s"))
 
 
@@ -191,6 +192,18 @@ def test_a_state_is_good_for_one_caller_s_one_request(change: dict[str, Any]) ->
         seal().open(sealed, **asked_for)
 
 
+def test_members_may_come_back_in_another_order() -> None:
+    sealed = seal().close("s", "me", "tools/call", {"name": "t", "arguments": {"a": 1, "b": 2}})
+    again = {"arguments": {"b": 2, "a": 1}, "name": "t"}
+    assert seal().open(sealed, "me", "tools/call", again) == "s"
+
+
+@pytest.mark.parametrize("state", ["", "a", "ab", "abc"])
+def test_a_state_goes_through_a_url_and_a_header_as_it_is(state: str) -> None:
+    sealed = seal().close(state, "me", "tools/call", PARAMS)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", sealed)
+
+
 def test_a_state_of_another_key_is_nobody_s() -> None:
     sealed = seal(key=b"o" * 32).close("s", "me", "tools/call", PARAMS)
     with pytest.raises(Fault):
@@ -221,8 +234,9 @@ def test_a_state_expires() -> None:
     clock.now += TTL
     assert seal(clock).open(sealed, "me", "tools/call", PARAMS) == "s"
     clock.now += 1
-    with pytest.raises(Fault, match="expired"):
+    with pytest.raises(Fault) as caught:
         seal(clock).open(sealed, "me", "tools/call", PARAMS)
+    assert caught.value.message == "Invalid params: requestState has expired; make the request anew"
 
 
 def test_without_a_seal_no_state_is_ours() -> None:

@@ -42,6 +42,11 @@ def test_answers_come_back_under_the_ids_they_were_asked_under(ids: list[Json], 
     assert len(board) == 0
 
 
+def test_the_numbers_count_what_was_asked_from_1_on() -> None:
+    board = Switchboard()
+    assert [asked(board, request(id_, "ping")).number for id_ in ("z", 7, "a")] == [1, 2, 3]
+
+
 def test_a_request_passes_with_all_that_it_has() -> None:
     board = Switchboard()
     message = {**modern("x", "no/such", deep={"a": [1]}), "extra": 1}
@@ -57,7 +62,8 @@ def test_an_id_in_flight_is_refused_and_the_first_call_goes_on() -> None:
     one = asked(board, request(1, "ping"))
     refused = board.ask(1, request(1, "ping"))
     assert isinstance(refused, bytes)
-    assert json.loads(refused)["error"]["code"] == -32600
+    error = {"code": -32600, "message": "Invalid Request: this id is in flight already"}
+    assert json.loads(refused) == {"jsonrpc": "2.0", "id": 1, "error": error}
     assert isinstance(board.ask("1", request("1", "ping")), Asked)
     assert heard(board, answer(one.number)) == answer(1)
     assert isinstance(board.ask(1, request(1, "ping")), Asked)
@@ -128,7 +134,9 @@ def test_each_lost_request_is_answered_once() -> None:
         "id": "a",
         "error": {"code": 1006, "message": "gone"},
     }
-    assert [json.loads(one)["id"] for one in board.fail_all(1006, "gone")] == ["b", "c"]
+    assert [json.loads(one) for one in board.fail_all(1007, "all gone")] == [
+        {"jsonrpc": "2.0", "id": id_, "error": {"code": 1007, "message": "all gone"}} for id_ in ("b", "c")
+    ]
     assert board.fail_all(1006, "gone") == []
     assert heard(board, answer(sent[1].number)) is None
 

@@ -26,7 +26,7 @@ from tests.protocol.offering import FULL
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.dress import tool_result
 from openai_gateway_mcp.protocol.errors import LocalProtocolError
-from openai_gateway_mcp.protocol.events import CallCancelled, TaskAsked, TasksWatched, TaskVerb, ToolCalled
+from openai_gateway_mcp.protocol.events import CallCancelled, Era, TaskAsked, TasksWatched, TaskVerb, ToolCalled
 from openai_gateway_mcp.protocol.jsonrpc import read_message
 from openai_gateway_mcp.protocol.model import InputRequest, Task, TaskCreated, TaskShown, TaskStatus, Text, ToolResult
 from openai_gateway_mcp.protocol.params import TASKS_EXTENSION
@@ -89,7 +89,7 @@ def test_a_call_of_a_client_that_knows_tasks_may_be_answered_with_one() -> None:
 @pytest.mark.parametrize("message", [modern(1, "tools/call", **CALL), request(1, "tools/call", **CALL)])
 def test_a_client_that_does_not_is_never(message: Json) -> None:
     connection, work = asked(message)
-    with pytest.raises(LocalProtocolError, match="takes no task"):
+    with pytest.raises(LocalProtocolError, match=r"^this client takes no task for an answer$"):
         connection.answer(work.call, TaskCreated(WORKING))
 
 
@@ -191,6 +191,32 @@ def test_a_subscription_is_told_what_becomes_of_its_tasks_until_it_is_cancelled(
         play.task_changed(5, attrs.evolve(WORKING, status=TaskStatus.CANCELLED)) << told(5, status="cancelled")
         play >> cancel(5) << Withdrawn(5)
         play.task_changed(5, WORKING).finish(5)
+
+
+def test_a_watch_knows_of_its_client_what_any_call_knows() -> None:
+    with playbook(OFFER) as play:
+        message = knowing(5, "subscriptions/listen", notifications={"taskIds": ["t1"]})
+        play >> message << acknowledged(5, taskIds=["t1"]) << handed(TasksWatched, 5)
+        call = play.calls[5]
+        assert (call.method, call.revision, call.era) == ("subscriptions/listen", "2026-07-28", Era.MODERN)
+        assert (call.meta, call.capabilities) == (message["params"]["_meta"], KNOWS)
+        assert call.wants_progress is False
+        play >> cancel(5) << Withdrawn(5)
+
+
+def test_a_subscription_that_takes_the_id_of_one_that_was_cancelled_is_not_told_of_its_tasks() -> None:
+    with playbook(OFFER) as play:
+        play >> knowing(5, "subscriptions/listen", notifications={"taskIds": ["t1"]})
+        play << acknowledged(5, taskIds=["t1"]) << handed(TasksWatched, 5)
+        play >> cancel(5) << Withdrawn(5)
+        play >> modern(5, "subscriptions/listen", notifications={}) << acknowledged(5)
+        play.task_changed(5, WORKING).finish(5)
+
+
+def test_a_call_is_told_nothing_of_tasks() -> None:
+    with playbook(OFFER) as play:
+        play >> knowing(5, "tools/call", **CALL) << handed(ToolCalled, 5)
+        play.task_changed(5, WORKING)
 
 
 def test_a_client_without_the_capability_cannot_watch() -> None:
