@@ -20,10 +20,12 @@ from openai_gateway_mcp.protocol.model import (
     Block,
     CacheScope,
     CompletionResult,
+    Embedded,
     ExtensionResult,
     Image,
     PromptMessage,
     PromptResult,
+    ResourceBlob,
     ResourceLink,
     ResourceResult,
     ResourceText,
@@ -230,11 +232,23 @@ def block_in(version: str, block: Block) -> Json:
             return {"type": "text", "text": "[models: read the resource openai://models]"}
         case ResourceLink():
             return FULL_LINK
+        case Embedded(ResourceText()):
+            return {"type": "resource", "resource": {"uri": "a:t", "mimeType": "application/json", "text": "[]"}}
+        case Embedded():
+            return {"type": "resource", "resource": {"uri": "a:b", "mimeType": "image/png", "blob": "iVBORw=="}}
         case Text(text):
             return {"type": "text", "text": text}
 
 
-BLOCKS = [Text("hi"), Image(data="iVBORw==", mime_type="image/png"), AUDIO, LINK]
+BLOB = ResourceBlob(uri="a:b", blob="iVBORw==", mime_type="image/png")
+BLOCKS = [
+    Text("hi"),
+    Image(data="iVBORw==", mime_type="image/png"),
+    AUDIO,
+    LINK,
+    Embedded(ResourceText(uri="a:t", text="[]")),
+    Embedded(BLOB),
+]
 
 
 @pytest.mark.requirement("prompts/media-encoded")
@@ -270,6 +284,11 @@ def test_a_resource_in_the_modern_era_says_how_long_and_for_whom_it_holds(play: 
         if version == MODERN:
             expected |= {"ttlMs": ttl_ms, "cacheScope": scope.value}
         assert answered(play, version, "resources/read", result) == expected
+
+
+def test_a_resource_may_be_bytes(play: Playbook) -> None:
+    shown = answered(play, TITLES, "resources/read", ResourceResult(contents=(BLOB,)))
+    assert shown == {"contents": [{"uri": "a:b", "mimeType": "image/png", "blob": "iVBORw=="}]}
 
 
 @pytest.mark.requirement("completion/at-most-100")

@@ -10,6 +10,7 @@ from tests.playbook import Json, Playbook, Remarked, cancel, failure, handed, mo
 from tests.protocol.offering import HELLO, HELLO_LEGACY
 
 from openai_gateway_mcp.protocol.events import Level, ToolCalled
+from openai_gateway_mcp.protocol.jsonrpc import read_message
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 DEEP = 10_000
@@ -146,6 +147,10 @@ def test_a_method_that_is_no_string_is_invalid_with_the_id_if_there_is_one(play:
     play >> {"jsonrpc": "2.0", "method": method} << failure(None, -32600, "method")
 
 
+def test_a_method_that_is_no_string_makes_no_response_of_a_message(play: Playbook) -> None:
+    play >> {"jsonrpc": "2.0", "id": 9, "method": 3, "result": {}} << failure(9, -32600, "method")
+
+
 @pytest.mark.parametrize("message", [{}, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "params": {}}])
 def test_an_object_without_a_method_is_invalid(play: Playbook, message: object) -> None:
     play >> message << failure(None, -32600, "method")
@@ -236,6 +241,19 @@ def test_an_unknown_notification_is_worth_a_debug_line(play: Playbook) -> None:
 def test_what_the_log_is_told_of_a_peer_is_short_and_without_control_characters(play: Playbook) -> None:
     play >> notification("\x1b[2J\n" + "x" * 10_000) << Remarked(Level.DEBUG, r"\x1b[2J\nxxx")
     play >> {"jsonrpc": "2.0", "id": "\x1b\n" * 10_000, "result": {}} << Remarked(Level.DEBUG, r"\x1b\n")
+
+
+def test_what_the_log_is_told_of_a_peer_has_100_characters_at_most(play: Playbook) -> None:
+    whole, cut = "x" * 98, "x" * 99  # and two quotation marks
+    play >> notification(whole) << Remarked(Level.DEBUG, f"ignored the notification '{whole}'")
+    play >> notification(cut) << Remarked(Level.DEBUG, f"ignored the notification '{cut}…")
+
+
+def test_what_is_answered_at_once_is_a_response(play: Playbook) -> None:
+    play.connection.receive_message(read_message(request(1, "ping")), 1)
+    play.connection.receive_message(read_message(request(2, "no/such")), 1)
+    assert play.connection.next_event() is None
+    assert [(one.is_response, one.code) for one in play.connection.messages_to_send()] == [(True, None), (True, -32601)]
 
 
 @pytest.mark.requirement("transports/directions")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.playbook import (
     EOF,
@@ -44,6 +46,7 @@ def test_the_usual_limit_is_256_calls_at_once(play: Playbook) -> None:
     for id_ in range(256):
         play >> call(id_) << handed(ToolCalled, id_)
     play >> call(256)
+    play.assert_finished()
     assert play.connection.calls_in_flight == 257
     answered(play, 7) << handed(ToolCalled, 256)
 
@@ -127,6 +130,29 @@ def test_waiting_calls_are_limited_in_bytes_too() -> None:
         play >> cancel(2)
         play >> call(3, "x" * 500)
         answered(play, 1) << handed(ToolCalled, 4)
+
+
+def test_the_bytes_of_all_that_wait_are_counted_to_the_last() -> None:
+    size = len(json.dumps(call(2, "x" * 400)))
+    for limit, fits in ((3 * size, True), (3 * size - 1, False)):
+        with playbook(FULL, max_in_flight=1, max_parked_bytes=limit) as play:
+            play >> call(1) << handed(ToolCalled, 1)
+            play >> call(2, "x" * 400)
+            play >> call(3, "x" * 400)
+            play >> call(4, "x" * 400)
+            if not fits:
+                play << failure(4, OVERLOADED)
+
+
+def test_each_call_of_a_batch_counts_for_its_share_of_the_bytes() -> None:
+    batch = [call(1, "x"), call(2), call(3)]
+    share, rest = divmod(len(json.dumps(batch)), 3)
+    assert rest, "the share is rounded down"
+    with playbook(FULL, max_in_flight=1, max_parked_bytes=3 * share) as play:
+        play >> initialize(0, "2025-03-26")
+        play.result(0)
+        play >> batch << handed(ToolCalled, 1)
+        assert play.connection.calls_in_flight == 3
 
 
 def test_a_batch_does_not_overshoot_what_may_wait() -> None:

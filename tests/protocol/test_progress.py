@@ -66,6 +66,12 @@ def test_a_token_that_is_neither_string_nor_integer_is_refused(
     play >> message << failure(1, -32602, "progressToken")
 
 
+def test_progress_is_no_response(play: Playbook) -> None:
+    opened(play, "2025-11-25")
+    play.connection.progress(play.calls[1], 1)
+    assert [one.is_response for one in play.connection.messages_to_send()] == [False]
+
+
 @pytest.mark.requirement("progress/increases")
 @pytest.mark.requirement("progress/legacy-increases")
 @pytest.mark.parametrize("version", REVISIONS)

@@ -14,7 +14,7 @@ from tests.protocol.offering import FULL as OFFER
 
 from openai_gateway_mcp.protocol.connection import Connection
 from openai_gateway_mcp.protocol.errors import Fault, LocalProtocolError
-from openai_gateway_mcp.protocol.events import CallCancelled, Remark, Work
+from openai_gateway_mcp.protocol.events import CallCancelled, Remark, ToolCalled, Work
 from openai_gateway_mcp.protocol.jsonrpc import read_message
 from openai_gateway_mcp.protocol.model import InputRequest, InputRequired, Result, Text, ToolResult
 from openai_gateway_mcp.protocol.rounds import TTL, Seal
@@ -89,6 +89,27 @@ def test_a_question_and_its_answer() -> None:
     assert work.call.input_responses == {"who": {"action": "accept"}}
     assert work.call.state == "s"
     assert work.call.capabilities == {"elicitation": {}}
+
+
+@pytest.mark.requirement("mrtr/request-state")
+def test_a_state_is_for_the_caller_of_the_connection_it_went_out_on() -> None:
+    question = InputRequired(state="s")
+    sealed = answered(call({}), question, sealed=seal(), principal="me")["result"]["requestState"]
+    _, work = asked(call({}, requestState=sealed), sealed=seal(), principal="me")
+    assert work is not None
+    assert refused(call({}, requestState=sealed), sealed=seal(), principal="you")["code"] == -32602
+    of_nobody = Connection(OFFER, seal=seal())
+    of_nobody.receive_message(read_message(call({}, requestState=sealed)), 100)
+    assert said(of_nobody)["error"]["code"] == -32602
+
+
+def test_who_has_no_name_is_the_empty_one() -> None:
+    sealed = seal().close("s", "", "tools/call", {"name": NAME})
+    connection = Connection(OFFER, seal=seal())
+    connection.receive_message(read_message(call({}, requestState=sealed)), 100)
+    work = connection.next_event()
+    assert isinstance(work, ToolCalled)
+    assert work.call.state == "s"
 
 
 def test_a_question_may_have_no_state_or_nothing_else() -> None:

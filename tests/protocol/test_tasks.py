@@ -135,7 +135,7 @@ def test_answers_of_the_client_come_with_an_update() -> None:
     assert isinstance(work, TaskAsked)
     assert (work.verb, work.responses) == (TaskVerb.UPDATE, {"a": {"action": "accept"}})
     _, work = asked(knowing(1, "tasks/cancel", taskId="t1"))
-    assert work.verb is TaskVerb.CANCEL
+    assert (work.verb, work.responses) == (TaskVerb.CANCEL, {})
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
@@ -202,6 +202,13 @@ def test_a_watch_knows_of_its_client_what_any_call_knows() -> None:
         assert (call.meta, call.capabilities) == (message["params"]["_meta"], KNOWS)
         assert call.wants_progress is False
         play >> cancel(5) << Withdrawn(5)
+
+
+def test_a_subscription_watches_64_tasks_at_most() -> None:
+    ids = [str(number) for number in range(64)]
+    with playbook(OFFER) as play:
+        play >> knowing(5, "subscriptions/listen", notifications={"taskIds": ids}) << acknowledged(5, taskIds=ids)
+        play << handed(TasksWatched, 5, task_ids=tuple(ids))
 
 
 def test_a_subscription_that_takes_the_id_of_one_that_was_cancelled_is_not_told_of_its_tasks() -> None:

@@ -46,9 +46,9 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def invalid(message: str, data: Any = None) -> Fault:
+def invalid(message: str) -> Fault:
     """-32602, for what is wrong in the params of a request."""
-    return Fault(INVALID_PARAMS, f"Invalid params: {message}", data)
+    return Fault(INVALID_PARAMS, f"Invalid params: {message}")
 
 
 # --- members --------------------------------------------------------------------------------------------------------
