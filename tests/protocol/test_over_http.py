@@ -297,7 +297,6 @@ def test_numbers_are_compared_as_numbers(count: str) -> None:
     assert post(call("mirrors", **ARGUMENTS), **fields).era is Era.MODERN
 
 
-@pytest.mark.requirement("http/custom-headers")
 def test_whole_numbers_are_compared_to_the_last_digit() -> None:
     body = call("mirrors", count=2**53 + 1)
     fields = head("tools/call", "mirrors")

@@ -91,7 +91,6 @@ def test_a_question_and_its_answer() -> None:
     assert work.call.capabilities == {"elicitation": {}}
 
 
-@pytest.mark.requirement("mrtr/request-state")
 def test_a_state_is_for_the_caller_of_the_connection_it_went_out_on() -> None:
     question = InputRequired(state="s")
     sealed = answered(call({}), question, sealed=seal(), principal="me")["result"]["requestState"]
