@@ -62,7 +62,12 @@ RIGHT = {
 WRONG = {
     "a task that says it is a result": (MODERN, "tools/call", dressed(TASK), "taskId"),
     "a task for a legacy client": ("2025-11-25", "tools/call", response(TASK | {"resultType": "task"}), "content"),
-    "a task that shows what it became and is none": (MODERN, "tasks/get", dressed(TASK | {"resultType": "task"}), "task"),
+    "a task that shows what it became and is none": (
+        MODERN,
+        "tasks/get",
+        dressed(TASK | {"resultType": "task"}),
+        "task",
+    ),
     "a task's result without its dress": (
         MODERN,
         "tasks/get",

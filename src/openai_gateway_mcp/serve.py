@@ -44,7 +44,6 @@ INTERRUPTED: Final = 130  # what a shell reports for a process that SIGINT ended
 _LOG: Final = logging.getLogger("openai_gateway_mcp")  # trio imports logging anyway, so it costs a start nothing
 _LEVELS: Final[Mapping[Level, int]] = {
     Level.DEBUG: logging.DEBUG,
-    Level.INFO: logging.INFO,
     Level.WARNING: logging.WARNING,
 }
 

@@ -209,6 +209,7 @@ def test_a_batch_whose_calls_are_all_cancelled_is_not_answered_at_all(batching: 
 
 def test_a_call_can_be_cancelled_by_the_batch_it_came_in(batching: Playbook) -> None:
     batching >> [call(1), cancel(1), request(2, "ping")] << [pong(2)]
+    batching >> [request(2, "ping"), call(1), cancel(1), request(3, "ping")] << [pong(2), pong(3)]
     batching >> [call(1), cancel(1)]
     assert batching.connection.calls_in_flight == 0
 

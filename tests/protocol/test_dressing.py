@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from tests.playbook import SERVER_INFO, Json, Playbook, handed, initialize, modern, playbook, request
 from tests.protocol.offering import BARE, CHAT, FULL, LIST
@@ -23,6 +24,7 @@ from openai_gateway_mcp.protocol.model import (
     Embedded,
     ExtensionResult,
     Image,
+    Prompt,
     PromptMessage,
     PromptResult,
     ResourceBlob,
@@ -258,10 +260,10 @@ BLOCKS = [
 def test_every_content_block_in_each_revision(play: Playbook, version: str, block: Block) -> None:
     shown = answered(play, version, "tools/call", ToolResult(content=(block,)))
     assert shown["content"] == [block_in(version, block)]
-    prompt = PromptResult(description="d", messages=(PromptMessage(role=Role.ASSISTANT, content=block),))
-    assert answered(play, version, "prompts/get", prompt) == {
+    messages = tuple(PromptMessage(role=role, content=block) for role in (Role.USER, Role.ASSISTANT))
+    assert answered(play, version, "prompts/get", PromptResult(description="d", messages=messages)) == {
         "description": "d",
-        "messages": [{"role": "assistant", "content": block_in(version, block)}],
+        "messages": [{"role": role, "content": block_in(version, block)} for role in ("user", "assistant")],
     }
 
 
@@ -289,6 +291,25 @@ def test_a_resource_in_the_modern_era_says_how_long_and_for_whom_it_holds(play: 
 def test_a_resource_may_be_bytes(play: Playbook) -> None:
     shown = answered(play, TITLES, "resources/read", ResourceResult(contents=(BLOB,)))
     assert shown == {"contents": [{"uri": "a:b", "mimeType": "image/png", "blob": "iVBORw=="}]}
+
+
+def test_a_prompt_may_have_no_arguments() -> None:
+    prompt = Prompt(name="hello", title="Hello", description="Says hello.")
+    with playbook(attrs.evolve(BARE, prompts=(prompt,))) as play:
+        shown = {"name": "hello", "title": "Hello", "description": "Says hello.", "arguments": []}
+        assert listed(play, MODERN, "prompts/list")["prompts"] == [shown]
+
+
+@pytest.mark.parametrize("method", ["tools/list", "server/discover"])
+def test_what_is_offered_holds_for_five_minutes_and_for_everybody_unless_the_server_says_otherwise(method: str) -> None:
+    with playbook(BARE) as play:
+        shown = listed(play, MODERN, method)
+        assert (shown["ttlMs"], shown["cacheScope"]) == (300_000, "public")
+
+
+def test_a_resource_holds_for_nobody_else_and_no_time_unless_its_handler_says_otherwise(play: Playbook) -> None:
+    shown = answered(play, MODERN, "resources/read", ResourceResult(contents=()))
+    assert shown == {"contents": [], "ttlMs": 0, "cacheScope": "private"}
 
 
 @pytest.mark.requirement("completion/at-most-100")

@@ -36,8 +36,8 @@ def test_white_space_around_a_message_is_ignored(play: Playbook) -> None:
     play >> b" \t" + PING + b"\t \r\n" << response(1, {})
 
 
-@pytest.mark.parametrize("space", [b"\x0b", b"\x0c"])
-def test_what_is_white_space_elsewhere_is_none_in_json(play: Playbook, space: bytes) -> None:
+@pytest.mark.parametrize("space", [b"\x0b", b"\x0c", b"X"])
+def test_what_is_no_white_space_in_json_is_a_part_of_the_message(play: Playbook, space: bytes) -> None:
     play >> space + PING + b"\n" << failure(None, -32700)
     play >> PING + space + b"\n" << failure(None, -32700)
 

@@ -221,6 +221,30 @@ def test_the_versions_that_there_are_come_with_the_refusal() -> None:
     assert json.loads(caught.value.body)["error"]["data"] == {"supported": [V], "requested": "2031-01-01"}
 
 
+@pytest.mark.parametrize(
+    ("method", "member"),
+    [
+        ("tools/call", "name"),
+        ("prompts/get", "name"),
+        ("resources/read", "uri"),
+        ("tasks/get", "taskId"),
+        ("tasks/update", "taskId"),
+        ("tasks/cancel", "taskId"),
+    ],
+)
+def test_the_head_names_what_the_body_names(method: str, member: str) -> None:
+    body = modern(1, method, **{member: "a"})
+    assert post(body, **head(method, "a")).era is Era.MODERN
+    assert refused(body, **head(method, "b"))[:2] == (400, -32020)
+
+
+@pytest.mark.parametrize(
+    ("method", "member"), [("tools/call", "name"), ("prompts/get", "name"), ("resources/read", "uri")]
+)
+def test_a_head_without_a_name_is_refused(method: str, member: str) -> None:
+    assert refused(modern(1, method, **{member: "a"}), **head(method))[:2] == (400, -32020)
+
+
 def test_a_name_that_is_no_string_is_judged_where_params_are_read() -> None:
     assert post(modern(1, "tools/call", name=3), **head("tools/call")).era is Era.MODERN
 
@@ -291,7 +315,7 @@ def test_what_a_client_puts_into_headers_is_what_the_server_wants_to_see() -> No
 
 
 @pytest.mark.requirement("http/custom-headers")
-@pytest.mark.parametrize("count", ["42", "42.0", "4.2e1", "4200e-2"])
+@pytest.mark.parametrize("count", ["42", "42.0", "4.2e1", "4.2E1", "4200e-2"])
 def test_numbers_are_compared_as_numbers(count: str) -> None:
     fields = {**head("tools/call", "mirrors"), **FIELDS, "Mcp_Param_Count": count}
     assert post(call("mirrors", **ARGUMENTS), **fields).era is Era.MODERN

@@ -17,7 +17,7 @@ from openai_gateway_mcp.protocol.errors import Fault, LocalProtocolError
 from openai_gateway_mcp.protocol.events import CallCancelled, Remark, ToolCalled, Work
 from openai_gateway_mcp.protocol.jsonrpc import read_message
 from openai_gateway_mcp.protocol.model import InputRequest, InputRequired, Result, Text, ToolResult
-from openai_gateway_mcp.protocol.rounds import TTL, Seal
+from openai_gateway_mcp.protocol.rounds import Seal
 
 Json = Any
 NAME = OFFER.tools[0].name
@@ -114,6 +114,31 @@ def test_who_has_no_name_is_the_empty_one() -> None:
 def test_a_question_may_have_no_state_or_nothing_else() -> None:
     assert "requestState" not in answered(call({"roots": {}}), InputRequired(requests={"r": ROOTS}))["result"]
     assert "inputRequests" not in answered(call({}), InputRequired(state="s"), sealed=seal())["result"]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("tools/call", {"name": NAME}),
+        ("prompts/get", {"name": "ask", "arguments": {"question": "?"}}),
+        ("resources/read", {"uri": "a:b"}),
+    ],
+)
+def test_three_requests_may_be_answered_with_a_question(method: str, params: dict[str, Json]) -> None:
+    message = modern(1, method, **params, _meta=meta() | {CAPABILITIES: {"roots": {}}})
+    result = answered(message, InputRequired(requests={"r": ROOTS}, state="s"), sealed=seal())["result"]
+    assert result["inputRequests"] == {"r": {"method": "roots/list", "params": {}}}
+    message["params"] |= {"inputResponses": {"r": {"roots": []}}, "requestState": result["requestState"]}
+    _, work = asked(message, sealed=seal())
+    assert work is not None
+    assert (work.call.input_responses, work.call.state) == ({"r": {"roots": []}}, "s")
+
+
+@pytest.mark.parametrize("message", [request(1, "tools/call", name=NAME), modern(1, "models/list")])
+def test_a_call_that_was_asked_nothing_has_no_answers(message: Json) -> None:
+    _, work = asked(message)
+    assert work is not None
+    assert (work.call.input_responses, work.call.state) == ({}, None)
 
 
 @pytest.mark.requirement("base/capabilities")
@@ -251,7 +276,7 @@ def test_what_is_no_state_is_refused(sealed: str) -> None:
 def test_a_state_expires() -> None:
     clock = Clock()
     sealed = seal(clock).close("s", "me", "tools/call", PARAMS)
-    clock.now += TTL
+    clock.now += 15 * 60
     assert seal(clock).open(sealed, "me", "tools/call", PARAMS) == "s"
     clock.now += 1
     with pytest.raises(Fault) as caught:

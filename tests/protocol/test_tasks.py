@@ -96,15 +96,15 @@ def test_a_client_that_does_not_is_never(message: Json) -> None:
 @pytest.mark.parametrize(
     ("task", "more"),
     [
-        (WORKING, {}),
+        (WORKING, {"status": "working"}),
         (
             attrs.evolve(WORKING, status=TaskStatus.FAILED, error={"code": 1}, message="no"),
-            {"error": {"code": 1}, "statusMessage": "no"},
+            {"status": "failed", "error": {"code": 1}, "statusMessage": "no"},
         ),
-        (attrs.evolve(WORKING, status=TaskStatus.CANCELLED, ttl_ms=None), {"ttlMs": None}),
+        (attrs.evolve(WORKING, status=TaskStatus.CANCELLED, ttl_ms=None), {"status": "cancelled", "ttlMs": None}),
         (
             attrs.evolve(WORKING, status=TaskStatus.INPUT_REQUIRED, requests={"a": InputRequest(method="roots/list")}),
-            {"inputRequests": {"a": {"method": "roots/list", "params": {}}}},
+            {"status": "input_required", "inputRequests": {"a": {"method": "roots/list", "params": {}}}},
         ),
     ],
 )
@@ -114,7 +114,11 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(task: Task, more: Json) ->
     connection.answer(work.call, TaskShown(task))
     result = answer_of(connection)["result"]
     del result["_meta"]
-    assert result == SHAPE | {"status": task.status.value, "resultType": "complete"} | more
+    assert result == SHAPE | {"resultType": "complete"} | more
+
+
+def test_a_task_that_works_or_waits_for_its_client_may_still_change() -> None:
+    assert [status for status in TaskStatus if not status.is_final] == [TaskStatus.WORKING, TaskStatus.INPUT_REQUIRED]
 
 
 def test_the_result_in_a_task_is_exactly_what_the_call_would_have_been_answered_with() -> None:

@@ -90,9 +90,8 @@ class CallCancelled:
 
 
 class Level(enum.Enum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
+    DEBUG = enum.auto()
+    WARNING = enum.auto()
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +115,7 @@ class TaskAsked:
     call: Call
     verb: TaskVerb
     task_id: str
-    responses: Mapping[str, Mapping[str, Json]] = attrs.field(factory=dict)
+    responses: Mapping[str, Mapping[str, Json]]
 
 
 @attrs.frozen(kw_only=True)

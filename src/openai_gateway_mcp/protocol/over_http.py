@@ -48,7 +48,7 @@ NAMED: Final = {
 }
 
 _PLAIN: Final = re.compile(r"[\x20-\x7e\t]*")
-_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=", re.DOTALL)
+_SENTINEL: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 # error code → HTTP status. In the legacy revisions an error that answers a request is HTTP 200.
 _STATUSES: Final = {
