@@ -11,6 +11,7 @@ from tests.protocol.offering import HELLO, HELLO_LEGACY
 
 from openai_gateway_mcp.protocol.events import Level, ToolCalled
 from openai_gateway_mcp.protocol.jsonrpc import read_message
+from openai_gateway_mcp.protocol.params import shown
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 DEEP = 10_000
@@ -243,10 +244,10 @@ def test_what_the_log_is_told_of_a_peer_is_short_and_without_control_characters(
     play >> {"jsonrpc": "2.0", "id": "\x1b\n" * 10_000, "result": {}} << Remarked(Level.DEBUG, r"\x1b\n")
 
 
-def test_what_the_log_is_told_of_a_peer_has_100_characters_at_most(play: Playbook) -> None:
+def test_what_is_shown_of_a_peer_has_100_characters_and_what_is_more_is_left_out() -> None:
     whole, cut = "x" * 98, "x" * 99  # and two quotation marks
-    play >> notification(whole) << Remarked(Level.DEBUG, f"ignored the notification '{whole}'")
-    play >> notification(cut) << Remarked(Level.DEBUG, f"ignored the notification '{cut}…")
+    assert shown(whole) == f"'{whole}'"
+    assert shown(cut) == f"'{cut}…"
 
 
 def test_what_is_answered_at_once_is_a_response(play: Playbook) -> None:
