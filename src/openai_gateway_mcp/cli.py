@@ -29,6 +29,7 @@ from openai_gateway_mcp.doctor import Finding, Health, examine
 from openai_gateway_mcp.features.door import Door, open_door
 from openai_gateway_mcp.features.failures import MODELS_COMMAND, explain
 from openai_gateway_mcp.features.tools.list_models import model_entry
+from openai_gateway_mcp.fuzzing import fuzz
 from openai_gateway_mcp.http_config import HTTP_SETTINGS
 from openai_gateway_mcp.install import clients, install, uninstall
 from openai_gateway_mcp.keys import app as keys_app
@@ -184,6 +185,7 @@ def doctor(
 app.command("install")(install)
 app.command("uninstall")(uninstall)
 app.command("clients")(clients)
+app.command("fuzz", context_settings={"allow_interspersed_args": False})(fuzz)
 
 
 def _people_settings(flags: dict[str, str], *, reports_itself: bool = False) -> tuple[Settings, Redactor]:

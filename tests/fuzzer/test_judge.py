@@ -131,7 +131,8 @@ def test_a_rule_that_is_broken_is_named(rule: str, conversation: list[tuple[str,
 
 
 def test_every_rule_is_seen_to_be_broken() -> None:
-    assert {rule for rule, _ in BROKEN} == set(BY_ID)
+    # Those of HTTP are found by who speaks it: test_http.
+    assert {rule for rule, _ in BROKEN} == {rule for rule in BY_ID if not rule.startswith("http-")}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ FACTS = Facts(revisions=REVISIONS, tools=("chat", "list_models"), prompts=("ask"
 class InMemory:
     """A Line to our protocol core, with an application that answers at once."""
 
+    keeps_order = True
+
     def __init__(self, opening: Opening = Connection) -> None:
         self._application = Application(PLAN, LIMITS, opening=opening)
         self._heard = 0
@@ -177,5 +179,6 @@ def test_an_answer_that_does_not_come_is_missed() -> None:
 def test_a_script_keeps_every_byte() -> None:
     steps: list[Say | Await | Finish] = [Say(b"\xff\n"), Say("ü\n".encode()), Await(1), Await("x"), Finish()]
     assert list(read_script(write_script(steps))) == steps
+    assert list(read_script("# for people\n\n" + write_script(steps))) == steps
     with pytest.raises(ValueError, match="no step"):
         list(read_script('{"sing": "la"}'))

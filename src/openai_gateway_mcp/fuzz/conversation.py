@@ -12,6 +12,7 @@ import attrs
 
 from openai_gateway_mcp.fuzz.judge import Judge
 from openai_gateway_mcp.fuzz.reading import Id
+from openai_gateway_mcp.fuzz.rules import Deviation
 
 ENDS_IN: Final = 5.0  # seconds that a server has after the end of its input
 
@@ -24,17 +25,31 @@ class Ended(Exception):
         self.status = status
 
 
+@attrs.frozen
+class Refused:
+    """This line, a newline less, was turned away by the transport itself (an HTTP status): no message answers it."""
+
+    line: bytes
+
+
+Heard = bytes | Refused | Deviation
+"""A line that the server said; or what the transport has to tell beside lines: of which it is the judge."""
+
+
 class Line(Protocol):
-    """The way to one server, started for one conversation."""
+    """The way to one server, started for one conversation. What of it `finish` leaves, or who raised Ended, is gone."""
+
+    keeps_order: bool
+    """Whether an answer shows that all that was said before it was read."""
 
     def say(self, data: bytes) -> None:
         """Send these bytes. Raises Ended, and TimeoutError where the server does not read."""
 
-    def hear(self, seconds: float) -> bytes | None:
+    def hear(self, seconds: float) -> Heard | None:
         """The next line; None where none came in that time. Raises Ended."""
 
     def finish(self, seconds: float) -> bool:
-        """Close the server's input: whether it ended in that time."""
+        """Close the server's input: whether it ended in that time. What it said until then can still be heard."""
 
 
 @attrs.frozen
@@ -96,6 +111,12 @@ class Conversation:
             self._is_over = True
             self.judge.ended(ended.status)
 
+    def end(self) -> None:
+        """Let go of the server, in whatever state; of what comes of it nothing is held against it."""
+        if not self._is_over:
+            self._is_over = True
+            self._line.finish(ENDS_IN)
+
     def _say(self, data: bytes) -> None:
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
@@ -107,7 +128,8 @@ class Conversation:
 
     def _await(self, id_: Id) -> None:
         if self._listen(lambda: self.judge.is_answered(id_)):
-            self.judge.caught_up()
+            if self._line.keeps_order:
+                self.judge.caught_up()
         else:
             self.judge.settled()
 
@@ -117,6 +139,9 @@ class Conversation:
         self._is_over = True
         if not self._line.finish(ENDS_IN):
             self.judge.outlived()
+        with contextlib.suppress(Ended):  # as it should
+            while (last := self._line.hear(0.0)) is not None:
+                self._hear(last)
 
     def _listen(self, is_enough: Callable[[], bool]) -> bool:
         until = time.monotonic() + self._patience
@@ -124,9 +149,18 @@ class Conversation:
             line = self._line.hear(max(0.0, until - time.monotonic()))
             if line is None:
                 return False
-            self.heard.append(line)
-            self.judge.heard(line)
+            self._hear(line)
         return True
+
+    def _hear(self, heard: Heard) -> None:
+        match heard:
+            case bytes():
+                self.heard.append(heard)
+                self.judge.heard(heard)
+            case Refused():
+                self.judge.refused(heard.line)
+            case Deviation():
+                self.judge.deviations.append(heard)
 
 
 def write_script(steps: Iterable[Step]) -> str:
@@ -135,8 +169,10 @@ def write_script(steps: Iterable[Step]) -> str:
 
 
 def read_script(text: str) -> Iterator[Step]:
-    """What `write_script` wrote. Raises ValueError."""
+    """What `write_script` wrote; blank lines, and those that begin with #, are for people. Raises ValueError."""
     for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
         match json.loads(line):
             case {"say": str(words)}:
                 yield Say(words.encode())

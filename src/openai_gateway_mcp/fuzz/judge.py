@@ -7,6 +7,7 @@ something open, or where an answer and a cancellation may have crossed, it says 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -83,9 +84,17 @@ class Judge:
         for asked in self._all():
             asked.is_over |= asked.is_withdrawn and bool(asked.method)
 
+    def refused(self, line: bytes) -> None:
+        """A line was turned away below the protocol: its requests need no answer."""
+        reading = read(line)
+        for one in (reading, *reading.entries):
+            if one.id is not None:
+                for asked in self._asked.get(_key(one.id), ()):
+                    asked.is_withdrawn = True
+
     def is_answered(self, id_: Id) -> bool:
-        """Whether each request of this id has had an answer."""
-        return all(asked.answers for asked in self._asked.get(_key(id_), ()))
+        """Whether each request of this id has had an answer, or needs none any more."""
+        return all(asked.answers or asked.is_withdrawn for asked in self._asked.get(_key(id_), ()))
 
     def owes(self) -> bool:
         """Whether answers are still to come."""
@@ -94,7 +103,7 @@ class Judge:
     def settled(self) -> None:
         """As much time has passed as any answer may take."""
         for asked in () if self._is_in_doubt else self._unanswered():
-            self._find("answered", asked.method, f"{asked.method} (id {json.dumps(asked.id)}) was not answered")
+            self._find("answered", _named(asked.method), f"{asked.method} (id {json.dumps(asked.id)}) was not answered")
 
     def stuck(self) -> None:
         """The server does not read what it is told."""
@@ -197,7 +206,7 @@ class Judge:
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             self._find("envelope", "progress", f"no number: {_short(params)}")
         elif asked.told is not None and value <= asked.told:
-            self._find("progress-increases", asked.method, f"{value} came after {asked.told}")
+            self._find("progress-increases", _named(asked.method), f"{value} came after {asked.told}")
         else:
             asked.told = value
 
@@ -233,9 +242,11 @@ class Judge:
         asked.answers += 1
         if asked.is_over and asked.answers == 1 and not self._is_in_doubt:
             rule = "withdrawn" if asked.is_modern else "withdrawn-legacy"
-            self._find(rule, asked.method, f"{asked.method} was cancelled, and answered later: {_short(message)}")
+            self._find(
+                rule, _named(asked.method), f"{asked.method} was cancelled, and answered later: {_short(message)}"
+            )
         elif asked.answers > 1 and not self._is_in_doubt:
-            self._find("once", asked.method, f"a second answer: {_short(message)}")
+            self._find("once", _named(asked.method), f"a second answer: {_short(message)}")
         elif asked.method:
             self._content(asked, message)
 
@@ -250,7 +261,9 @@ class Judge:
         if asked.method == "ping" and asked.revision in LEGACY and not asked.is_withdrawn:
             self._find("ping", "error", f"a ping was answered with the error {code}")
         elif asked.revision == "unknown" and asked.method in KNOWN and code != NO_VERSION and self._speaks_modern:
-            self._find("no-version", asked.method, f"{asked.method} of an unknown version was answered with {code}")
+            self._find(
+                "no-version", _named(asked.method), f"{asked.method} of an unknown version was answered with {code}"
+            )
         elif asked.revision in LEGACY and "/" in asked.method and asked.method not in KNOWN and code != NO_METHOD:
             self._find("no-method", "code", f"the unknown method {asked.method!r} was answered with {code}")
 
@@ -262,11 +275,11 @@ class Judge:
             self._speaks_modern |= isinstance(versions, list) and any(one in MODERN for one in versions)
         if asked.is_modern and self._speaks_modern:
             if not isinstance(asked.params["_meta"].get(CAPABILITIES), dict):
-                self._find("meta", asked.method, f"{asked.method} was served without the client's capabilities")
+                self._find("meta", _named(asked.method), f"{asked.method} was served without the client's capabilities")
             for misfit in dress_misfits(asked.method, result):
-                self._find("dress", f"{asked.method}: {misfit}", f"{asked.method}: {misfit}")
+                self._find("dress", f"{_named(asked.method)}: {misfit}", f"{asked.method}: {misfit}")
         elif asked.revision == "unknown" and self._speaks_modern:
-            self._find("no-version", asked.method, f"{asked.method} of an unknown version was served")
+            self._find("no-version", _named(asked.method), f"{asked.method} of an unknown version was served")
         revision = asked.revision if asked.revision in (*LEGACY, *MODERN) else self._revision
         if revision:
             for misfit in result_misfits(asked.method, revision, result):
@@ -278,7 +291,12 @@ class Judge:
             self._revision = version
 
     def _find(self, rule: str, about: str, text: str) -> None:
-        self.deviations.append(Deviation(BY_ID[rule], about, text))
+        """`about` tells findings apart, and so has neither a place in a list nor a name that nobody knows."""
+        self.deviations.append(Deviation(BY_ID[rule], re.sub(r"\[\d+\]", "[]", about), text))
+
+
+def _named(method: str) -> str:
+    return method if method in KNOWN else "another method"
 
 
 def _key(id_: Id) -> tuple[type, Id]:

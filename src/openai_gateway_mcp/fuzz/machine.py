@@ -41,6 +41,7 @@ class Conversations(RuleBasedStateMachine):
         self.revision = ""
         self.conversation = Conversation(type(self).opening(), patience=self.patience)
         self._number = 0
+        self._judged = 0
         self._asked: list[int | str] = []
 
     @initialize(data=st.data())
@@ -107,9 +108,13 @@ class Conversations(RuleBasedStateMachine):
         self._say(encode([*entries, *data.draw(st.lists(messages.NOTIFICATIONS, max_size=1))]))
         self._catch_up()
 
+    def deviated(self, deviation: Deviation) -> None:
+        """A rule was not kept, of which nobody knew. The conversation goes on unless this raises."""
+        self.conversation.end()  # what comes of a broken conversation later is no finding
+        raise Deviated(deviation)
+
     def teardown(self) -> None:
-        if self.revision:
-            self._do(Finish())
+        self._do(Finish())
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -132,9 +137,11 @@ class Conversations(RuleBasedStateMachine):
 
     def _do(self, step: Say | Await | Finish) -> None:
         self.conversation.do(step)
-        for deviation in self.conversation.judge.deviations:
+        fresh = self.conversation.judge.deviations[self._judged :]
+        self._judged += len(fresh)
+        for deviation in fresh:
             if (deviation.rule.id, deviation.about) not in self.known:
-                raise Deviated(deviation)
+                self.deviated(deviation)
 
 
 def _cancellation(id_: int | str) -> dict[str, Any]:

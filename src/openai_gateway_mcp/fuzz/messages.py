@@ -34,9 +34,14 @@ INITIALIZED: Final = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 def probe(revision: str, number: int) -> dict[str, Any]:
     """A request that every server of this revision answers at once."""
-    params: dict[str, Any] = {"_meta": _meta(revision)} if revision in MODERN else {}
+    params = meta_params(revision)
     method = "server/discover" if revision in MODERN else "ping"
     return {"jsonrpc": "2.0", "id": f"probe {number}", "method": method, "params": params}
+
+
+def meta_params(revision: str) -> dict[str, Any]:
+    """The params that each request of the revision has."""
+    return {"_meta": _meta(revision)} if revision in MODERN else {}
 
 
 def _meta(revision: str) -> dict[str, Any]:
