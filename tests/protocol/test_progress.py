@@ -41,6 +41,7 @@ def test_progress_goes_out_under_the_clients_token(play: Playbook, version: str,
     play.progress(1, 2.5, 10) << progress(token, 2.5, total=10)
 
 
+@pytest.mark.requirement("progress/message")
 @pytest.mark.parametrize("version", REVISIONS)
 def test_a_message_goes_with_progress_from_2025_03_26_on(play: Playbook, version: str) -> None:
     opened(play, version)
