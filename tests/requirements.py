@@ -189,6 +189,7 @@ base/server-info (meta)
     = protocol/test_eras.py::test_modern_lists_are_complete_and_cacheable_and_name_the_server
 base/client-info (meta)
     What a client says of itself changes nothing and is no ground for trust.
+    = protocol/test_eras.py::test_what_a_client_says_of_itself_changes_nothing
     = protocol/test_eras.py::test_modern_meta_needs_no_client_info
 
 page 2026-07-28/basic/versioning

@@ -50,6 +50,7 @@ tasks/watch-declared (task-status-notifications)
     = protocol/test_tasks.py::test_a_client_without_the_capability_cannot_watch
 tasks/no-progress (task-status-notifications)
     There is no progress and there are no log messages of a task.
+    = protocol/test_progress.py::test_no_progress_follows_the_answer
     = features/test_tasks.py::test_how_far_it_is_stands_in_its_message
 tasks/words (protocol-errors)
     Errors say what is wrong.

@@ -151,6 +151,16 @@ def test_modern_meta_without_capabilities_is_refused(play: Playbook) -> None:
 
 
 @pytest.mark.requirement("base/client-info")
+@pytest.mark.parametrize("method", ["server/discover", *LISTS])
+def test_what_a_client_says_of_itself_changes_nothing(play: Playbook, method: str) -> None:
+    play >> modern(1, method)
+    usual = play.result(1)
+    for name in ("claude-code", "openai-gateway-mcp", ""):
+        play >> request(2, method, _meta=meta() | {CLIENT_INFO: {"name": name, "version": "0"}})
+        assert play.result(2) == usual
+
+
+@pytest.mark.requirement("base/client-info")
 def test_modern_meta_needs_no_client_info(play: Playbook) -> None:
     anonymous = meta()
     del anonymous[CLIENT_INFO]

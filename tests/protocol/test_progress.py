@@ -86,6 +86,7 @@ def test_progress_only_ever_grows(play: Playbook, version: str) -> None:
     play.progress(1, 0.25, total=1)
 
 
+@pytest.mark.requirement("tasks/no-progress")
 @pytest.mark.requirement("progress/stops")
 @pytest.mark.requirement("progress/legacy-stops")
 def test_no_progress_follows_the_answer(play: Playbook) -> None:
