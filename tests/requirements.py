@@ -1,9 +1,10 @@
 """What the specification demands of a server, a row each, with the tests that prove it.
 
-MODERN holds revision 2026-07-28; LEGACY, in `requirements_legacy`, what the older ones demand beside or instead of it.
-`test_requirements` keeps rows and tests true to each other, both ways. A table reads:
+MODERN holds revision 2026-07-28; LEGACY, in `requirements_legacy`, what the older ones demand beside or instead of it;
+TASKS, in `requirements_tasks`, what the extension does. `test_requirements` keeps rows and tests true to each other,
+and the rows and the demands that `specification/census` counts, each both ways. A table reads:
 
-    page <page below SPECIFICATION>
+    page <page below SPECIFICATION, or its whole address>
     <id> (<anchor of the page>)
         One sentence of our own words.
         = <test that proves it, below tests/>
@@ -15,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urljoin
 
 import attrs
 
@@ -53,11 +55,17 @@ def _rows(text: str) -> Iterator[Row]:
         anchor = f"#{match['anchor']}" if match["anchor"] else ""
         yield Row(
             id=match["id"],
-            link=SPECIFICATION + page + anchor,
+            link=urljoin(SPECIFICATION, page) + anchor,
             says=" ".join(line for line in lines if line[0] not in "=~"),
             tests=tuple(line.removeprefix("= ") for line in lines if line[0] == "="),
             because=" ".join(line.removeprefix("~ ") for line in lines if line[0] == "~"),
         )
+
+
+IN_PLAIN_WORDS: Final = frozenset(
+    {"completion/at-most-100", "legacy/one-message", "stdio/one-message", "versioning/eras-by-opening"}
+)
+"""Rows for what the specification says without MUST or SHOULD: its census has no demand for them."""
 
 
 MODERN: Final = read_table("""
@@ -94,6 +102,7 @@ base/result-type (result-responses)
     = protocol/test_dressing.py::test_every_modern_result_is_complete_and_no_legacy_one_says_so
 base/result-types-known (resulttype)
     A resultType is one of the specification's or of an advertised extension's.
+    = protocol/test_tasks.py::test_a_call_of_a_client_that_knows_tasks_may_be_answered_with_one
     = protocol/test_dressing.py::test_every_modern_result_is_complete_and_no_legacy_one_says_so
 base/error-shape (error-responses)
     An error response has an error with an integer code and a message.
@@ -123,7 +132,8 @@ base/stateless (statelessness)
     = protocol/test_eras.py::test_both_eras_interleave_on_one_connection
 base/explicit-state (statelessness)
     State that outlives a request is named by an identifier in each request.
-    ~ no tool keeps any state between two calls
+    = features/test_chat.py::test_a_conversation_goes_on_by_its_handle
+    = features/test_tasks.py::test_another_callers_task_and_one_that_has_expired_are_not_there
 base/schema-dialect (schema-dialect)
     Schemas are read as JSON Schema 2020-12 where they do not say otherwise.
     ~ the server takes no schema from a client; its own are plain enough to mean the same in every dialect
@@ -165,6 +175,22 @@ base/trace-context (meta)
 base/icons (icons)
     Icons are treated as untrusted, and only of safe schemes.
     ~ the client's duty; the server offers no icons
+base/new-codes (error-codes)
+    A new code for what the specification does not name lies outside the range that JSON-RPC reserves.
+    = protocol/test_transcript.py::test_every_code_of_the_core_lies_in_a_range_that_allows_it
+    = protocol/test_parking.py::test_the_error_for_overload_lies_outside_the_reserved_range
+base/error-words (error-codes)
+    The message of an error is one short sentence.
+    = protocol/test_words.py::test_what_is_no_request
+    = protocol/test_words.py::test_what_is_wrong_in_params
+base/server-info (meta)
+    Every result names the server.
+    = protocol/test_eras.py::test_discovery_tells_versions_capabilities_and_identity
+    = protocol/test_eras.py::test_modern_lists_are_complete_and_cacheable_and_name_the_server
+base/client-info (meta)
+    What a client says of itself changes nothing and is no ground for trust.
+    = protocol/test_eras.py::test_what_a_client_says_of_itself_changes_nothing
+    = protocol/test_eras.py::test_modern_meta_needs_no_client_info
 
 page 2026-07-28/basic/versioning
 
@@ -176,10 +202,11 @@ versioning/discover (protocol-version-negotiation)
     = protocol/test_eras.py::test_discovery_tells_versions_capabilities_and_identity
 versioning/extension-names (extension-negotiation)
     The identifier of an extension has a prefix and follows the rules for _meta keys.
-    ~ no negotiated extension is advertised
+    = protocol/test_tasks.py::test_discovery_tells_that_tasks_are_offered
 versioning/extension-fallback (extension-negotiation)
     Where one side lacks an extension, the other keeps to the core protocol or refuses.
-    ~ no negotiated extension is used
+    = protocol/test_tasks.py::test_a_client_that_does_not_is_never
+    = features/test_tasks.py::test_a_client_that_knows_no_tasks_gets_the_partial_answer
 versioning/eras-by-opening (backward-compatibility-with-initialization-based-versions)
     A server of both eras goes by how each request comes: modern _meta, or an initialize before.
     = protocol/test_eras.py::test_both_eras_interleave_on_one_connection
@@ -216,6 +243,13 @@ mrtr/not-empty (server-requirements-basic-workflow)
 mrtr/declared (server-requirements-basic-workflow)
     Nothing is asked that the client did not declare to support, and no answer to it is counted on.
     = protocol/test_rounds.py::test_nobody_is_asked_for_what_they_cannot_give
+mrtr/replay (server-requirements-basic-workflow)
+    A requestState says for whom, for which request and until when it holds.
+    = protocol/test_rounds.py::test_a_state_is_good_for_one_caller_s_one_request
+    = protocol/test_rounds.py::test_a_state_expires
+mrtr/answers-validated (error-handling)
+    Answers that have not the shape of answers are refused.
+    = protocol/test_rounds.py::test_answers_must_be_objects
 
 page 2026-07-28/basic/patterns/cancellation
 
@@ -235,6 +269,17 @@ cancellation/races (timing-considerations)
 cancellation/http (transport-specific-cancellation)
     Over HTTP a client that goes away has cancelled its request.
     = transports/test_http.py::test_who_leaves_cancels
+cancellation/stops-work (behavior-requirements)
+    The work for a request that was cancelled stops, and what it holds is let go.
+    = transports/test_session_calls.py::test_a_cancelled_call_stops_at_once_and_is_never_answered
+    = features/test_chat.py::test_cancelling_the_call_closes_the_upstream_stream
+cancellation/reason (implementation-notes)
+    The reason that a client gives is there to be logged.
+    = protocol/test_cancellation.py::test_the_reason_is_handed_on_if_it_is_a_text
+cancellation/invalid-ignored (error-handling)
+    A cancellation that names nothing in flight, or makes no sense, is ignored.
+    = protocol/test_cancellation.py::test_a_cancellation_of_what_is_not_in_flight_is_ignored
+    = protocol/test_jsonrpc.py::test_a_notification_is_never_answered_not_even_when_it_is_wrong
 
 page 2026-07-28/basic/patterns/progress
 
@@ -254,6 +299,13 @@ progress/active-token (behavior-requirements)
 progress/stops (implementation-notes)
     No progress follows the completion.
     = protocol/test_progress.py::test_no_progress_follows_the_answer
+progress/message (progress-flow)
+    The message of a report is there for people to read.
+    = protocol/test_progress.py::test_a_message_goes_with_progress_from_2025_03_26_on
+    = features/test_chat.py::test_progress_counts_characters_and_never_falls_though_a_lost_answer_begins_again
+progress/limited (implementation-notes)
+    Reports do not flood the client.
+    = transports/test_session_progress.py::test_at_most_two_reports_go_out_in_a_second
 
 page 2026-07-28/basic/patterns/subscriptions
 
@@ -263,6 +315,10 @@ subscriptions/only-requested (opening-a-stream)
 subscriptions/acknowledged-first (acknowledgment)
     The acknowledgement is the first message of a subscription.
     = protocol/test_listens.py::test_a_listen_is_acknowledged_first_under_its_own_id
+subscriptions/graceful (graceful-closure)
+    A subscription that the server ends gets its result before the stream is closed.
+    = protocol/test_listens.py::test_at_the_end_of_input_every_listen_gets_its_farewell
+    = transports/test_http.py::test_a_subscription_is_told_and_ended_with_its_result
 
 page 2026-07-28/basic/transports/index
 
@@ -277,6 +333,9 @@ transports/directions (messages)
 transports/custom (custom-transports)
     A transport of one's own keeps the messages, their patterns and the metadata of each request.
     ~ WebSocket comes with its own transport, on the same core
+transports/custom-told (custom-transports)
+    A transport of one's own has its opening, framing and cancellation written down, and frames bytes like stdio.
+    ~ docs/http.md tells of the WebSocket, which has frames of its own
 
 page 2026-07-28/basic/transports/stdio
 
@@ -302,6 +361,11 @@ cancellation/nothing-more (cancellation)
     = protocol/test_cancellation.py::test_a_cancelled_call_reports_no_progress
     = protocol/test_listens.py::test_a_cancelled_listen_ends_without_a_word
     = transports/test_session_calls.py::test_a_cancelled_call_stops_at_once_and_is_never_answered
+stdio/exit (shutdown)
+    The end of its input ends the server promptly.
+    = transports/test_session_end.py::test_an_idle_session_ends_at_once
+    = transports/test_stdio.py::test_the_end_of_input_cancels_what_takes_too_long
+    = transports/test_stdio.py::test_the_end_of_input_is_noticed_behind_answers_that_nobody_reads
 
 page 2026-07-28/server/discover
 
@@ -347,6 +411,21 @@ tools/output-sanitised (security-considerations)
     What a tool puts out is sanitised.
     = features/test_chat.py::test_the_canary_is_struck_from_every_shape_an_upstream_may_quote_it_in
     = protocol/test_lines.py::test_what_goes_out_is_one_ascii_line_whatever_the_text
+tools/order (capabilities)
+    The tools are listed in the same order each time.
+    = protocol/test_calls.py::test_a_list_is_the_same_each_time_and_for_everyone
+tools/list-changed (list-changed-notification)
+    Who asked for it is told when the tools change.
+    = protocol/test_listens.py::test_a_change_of_everything_is_told_list_by_list
+    = protocol/test_listens.py::test_each_listen_gets_what_it_asked_for_and_nothing_else
+tools/names (tool-names)
+    A tool's name is its own, of 1 to 128 characters, and letters, digits and a few signs alone.
+    = features/test_application.py::test_each_tool_says_what_it_does_when_to_use_it_and_what_it_costs
+    = features/test_application.py::test_the_table_is_keyed_by_the_tools_own_names
+tools/failures (error-handling)
+    What fails in a tool is told in its result, marked as an error, and not as an error of the protocol.
+    = protocol/test_dressing.py::test_a_tools_failure_is_a_result_in_each_revision
+    = features/test_chat.py::test_an_upstream_failure_is_a_text_that_says_what_why_and_what_next
 
 page 2026-07-28/server/resources
 
@@ -377,6 +456,16 @@ resources/binary-encoded (security-considerations)
 resources/paths-sanitised (security-considerations)
     Paths of file: resources are sanitised.
     = features/test_resources_prompts_completion.py::test_what_is_not_served_is_not_found
+resources/list-changed (list-changed-notification)
+    Who asked for it is told when the resources change.
+    = protocol/test_listens.py::test_a_change_of_everything_is_told_list_by_list
+resources/internal-error (error-handling)
+    What fails inside the server is -32603.
+    = features/test_resources_prompts_completion.py::test_a_gateway_that_cannot_say_is_a_general_error_that_shows_no_key
+    = transports/test_session_calls.py::test_a_crash_is_an_internal_error_and_tells_the_client_nothing
+resources/access (security-considerations)
+    A caller reads what it may read.
+    = features/test_guests.py::test_a_caller_asks_the_models_that_are_its_own
 
 page 2026-07-28/server/prompts
 
@@ -399,6 +488,14 @@ prompts/embedded (embedded-resources)
 prompts/input-validated (security)
     What goes into a prompt is validated.
     = protocol/test_calls.py::test_a_prompt_is_refused_for_what_is_wrong_with_it
+prompts/list-changed (list-changed-notification)
+    Who asked for it is told when the prompts change.
+    = protocol/test_listens.py::test_a_change_of_everything_is_told_list_by_list
+prompts/errors (error-handling)
+    An unknown prompt and a missing argument are -32602, what fails inside the server is -32603.
+    = protocol/test_calls.py::test_a_prompt_is_refused_for_what_is_wrong_with_it
+    = features/test_resources_prompts_completion.py::test_an_unknown_prompt_and_a_missing_argument_are_invalid_params
+    = transports/test_session_calls.py::test_a_crash_is_an_internal_error_and_tells_the_client_nothing
 
 page 2026-07-28/server/utilities/completion
 
@@ -417,6 +514,14 @@ completion/rate-limited (security)
 completion/no-disclosure (security)
     Completions tell nothing that the caller may not know.
     ~ model names are completed from the list that models/list shows the same caller
+completion/errors (error-handling)
+    What cannot be completed is -32602, what fails inside the server is -32603.
+    = protocol/test_calls.py::test_a_malformed_completion_is_refused
+    = features/test_resources_prompts_completion.py::test_what_is_unknown_cannot_be_completed
+    = features/test_resources_prompts_completion.py::test_a_gateway_that_cannot_say_is_a_general_error_that_shows_no_key
+completion/sorted (implementation-considerations)
+    The best values come first, and not only what begins like that is found.
+    = features/test_resources_prompts_completion.py::test_model_names_complete_prefix_first_and_empty_means_all
 
 page 2026-07-28/server/utilities/caching
 
@@ -440,6 +545,9 @@ page 2026-07-28/server/utilities/pagination
 pagination/invalid-cursor (error-handling)
     A cursor that was never given out should be refused with -32602.
     = protocol/test_calls.py::test_a_cursor_that_was_never_given_out_is_refused
+pagination/stable (implementation-guidelines)
+    A cursor keeps its meaning.
+    = protocol/test_calls.py::test_every_list_is_whole_on_its_first_page
 
 page 2026-07-28/server/utilities/logging
 
@@ -449,6 +557,9 @@ logging/not-declared (capabilities)
 logging/not-without-level (per-request-log-level)
     No log message is sent for a request that did not ask for any, nor on a subscription.
     = protocol/test_transcript.py::test_log_messages_are_never_sent_on_the_wire
+logging/level-unknown (error-handling)
+    A request for log messages of a level that does not exist is refused.
+    ~ the level in _meta is read by nobody, since no log message is sent in any case
 
 page 2026-07-28/basic/transports/streamable-http
 
@@ -511,4 +622,93 @@ http/header-names (case-sensitivity)
 http/get-delete (earlier-streamable-http-revisions)
     GET and DELETE are answered with 405.
     = transports/test_http.py::test_only_posts_are_served
+http/endpoint ()
+    One path serves MCP, and takes POST.
+    = transports/test_http.py::test_the_one_line_of_curl_is_answered_with_json
+    = transports/test_http.py::test_other_paths_say_where_it_is
+http/notification-refused (sending-messages)
+    A notification that cannot be accepted is answered with an HTTP error.
+    = transports/test_http.py::test_a_notification_that_is_wrong_has_an_http_error
+http/own-notifications (receiving-messages)
+    The notifications on a stream are about its request.
+    = transports/test_http.py::test_progress_comes_before_the_answer
+    = transports/test_http.py::test_a_subscription_is_told_and_ended_with_its_result
+http/omitted-headers (server-behavior-for-custom-headers)
+    An argument that is null or not there has no header.
+    = protocol/test_over_http.py::test_arguments_that_are_not_given_have_no_header
+
+page 2026-07-28/basic/authorization/index
+
+oauth/conforms (protocol-requirements)
+    Over HTTP the server can ask for access tokens as MCP has it, over stdio the environment has its credentials.
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+    = cli/test_process.py::test_a_whole_conversation_with_the_echo_model
+oauth/custom-transport (protocol-requirements)
+    A transport of one's own is guarded as its protocol should be.
+    = transports/test_websocket.py::test_an_upgrade_that_is_refused
+    = transports/test_websocket.py::test_who_says_nothing_is_turned_away_before_the_upgrade
+oauth/challenge-scope (scope-selection-strategy)
+    The challenge names the scopes that it takes, and they are the same each time.
+    = access/test_oauth.py::test_the_document_and_the_challenge_that_leads_to_it
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+oauth/canonical-uri (canonical-server-uri)
+    The URI of a server is understood whatever the case of scheme and host, and has no slash at its end.
+    ~ the operator sets it, the document shows it as it is set, and a client asks with what the document shows
+oauth/token-validated (token-handling)
+    An access token is validated: signature, issuer and times.
+    = access/test_oauth.py::test_a_token_that_does_not_hold
+    = access/test_oauth.py::test_each_kind_of_signature
+oauth/audience (token-handling)
+    A token that was not issued for this server is refused.
+    = access/test_oauth.py::test_a_token_that_does_not_hold
+    = access/test_oauth.py::test_one_of_several_audiences_is_enough
+oauth/refused-with-401 (token-handling)
+    A token that is invalid or has expired gets 401 and the error of RFC 6750.
+    = access/test_oauth.py::test_a_token_that_does_not_hold
+    = access/test_tokens.py::test_an_expired_one_says_so
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+oauth/no-passthrough (token-handling)
+    The token of a client goes no further than the door.
+    = access/test_oauth.py::test_nothing_of_a_token_goes_on_with_its_caller
+oauth/no-offline-access (refresh-tokens)
+    offline_access stands neither in the challenge nor in the document.
+    = access/test_oauth.py::test_the_document_and_the_challenge_that_leads_to_it
+oauth/statuses (error-handling)
+    Who has no token gets 401, whose token does not reach gets 403.
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+oauth/insufficient-scope (runtime-insufficient-scope-errors)
+    A token that does not reach gets 403 and a challenge with all the scopes that this call takes.
+    = transports/test_http.py::test_a_tool_that_is_out_of_reach_says_what_it_takes
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+oauth/scope-hierarchy (step-up-authorization-flow)
+    A broader scope is enough where a narrower one is asked for.
+    = access/test_oauth.py::test_scopes_are_tools_and_models
+    = features/test_guests.py::test_a_caller_sees_the_tools_that_are_its_own
+
+page 2026-07-28/basic/authorization/authorization-server-discovery
+
+oauth/metadata (authorization-server-location)
+    The document of RFC 9728 is served, and names an authorization server.
+    = access/test_oauth.py::test_the_document_and_the_challenge_that_leads_to_it
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+oauth/metadata-found (protected-resource-metadata-discovery-requirements)
+    The document is where the challenge says, and at its well-known paths.
+    = access/test_oauth.py::test_the_document_and_the_challenge_that_leads_to_it
+    = cli/test_http.py::test_access_tokens_of_an_authorization_server
+
+page 2026-07-28/basic/authorization/security-considerations
+
+oauth/best-practices ()
+    What OAuth 2.1 counts as good practice is kept.
+    ~ what of it speaks to a resource server is in the rows on tokens, their audience, their storage and TLS
+oauth/token-storage (token-theft)
+    A token is kept so that who reads the file has not got it.
+    = access/test_tokens.py::test_a_token_is_written_as_its_hash_alone
+oauth/communication (communication-security)
+    Keys and metadata of an authorization server are fetched over TLS.
+    = access/test_oauth.py::test_settings_of_it_that_are_wrong
+    = access/test_oauth.py::test_where_nothing_is_fetched_from
+oauth/proxy-consent (confused-deputy-problem)
+    A server that stands before another's authorization server asks for consent.
+    ~ ours stands before none
 """)

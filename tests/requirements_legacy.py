@@ -64,6 +64,9 @@ lifecycle/respect-version (operation)
 lifecycle/negotiated-capabilities (operation)
     Only what was negotiated is used.
     = protocol/test_dressing.py::test_what_is_declared_does_not_depend_on_what_is_offered_now
+lifecycle/no-early-requests (initialization)
+    Before the client has said that it is ready, the server sends it nothing but answers.
+    = protocol/test_listens.py::test_a_legacy_client_is_told_of_changes_once_it_is_initialized
 
 page 2025-11-25/basic/transports
 
@@ -93,6 +96,12 @@ legacy/http-version (protocol-version-header)
     Without the header 2025-03-26 is assumed, and an invalid one is refused with 400.
     = protocol/test_over_http.py::test_what_says_nothing_of_a_version_is_of_the_revision_before_the_header
     = protocol/test_over_http.py::test_what_does_not_agree_is_refused
+legacy/http-disconnect (sending-messages-to-the-server)
+    A client that goes away should not be taken to have cancelled its request.
+    ~ it is: no stream can be resumed here, so nobody could get the answer, and somebody would pay for it
+legacy/http-one-stream (multiple-connections)
+    A message goes out on one stream alone.
+    ~ each POST has a conversation of its own, and what that sends goes nowhere else
 
 page 2025-11-25/basic/utilities/cancellation
 
@@ -114,6 +123,9 @@ page 2025-11-25/basic/utilities/ping
 ping/answered (behavior-requirements)
     A ping is answered at once, with an empty result.
     = protocol/test_eras.py::test_the_legacy_era_answers_ping_and_the_calls_that_have_no_effect
+ping/not-sent (implementation-considerations)
+    Pings should be sent now and then, at a rate that can be set, and their failures logged.
+    ~ the server makes no requests; a silent WebSocket is asked by its own protocol, a stream has signs of life
 
 page 2025-11-25/basic/utilities/progress
 
@@ -128,8 +140,11 @@ progress/legacy-stops (implementation-notes)
 page 2025-11-25/basic/utilities/tasks
 
 tasks/not-declared ()
-    What a server with tasks owes to those who use them.
-    ~ no tasks capability is declared, and a request for a task is served as an ordinary one
+    What a server with the tasks of this revision owes to those who use them.
+    ~ no tasks capability is declared; those of the extension are in requirements_tasks
+tasks/ignored (task-support-and-handling)
+    A request for a task is served as an ordinary one where no tasks were declared.
+    = protocol/test_tasks.py::test_a_legacy_call_that_asks_for_a_task_is_an_ordinary_one
 
 page 2025-11-25/server/tools
 
@@ -148,6 +163,10 @@ tools/legacy-security (security-considerations)
     = features/test_chat.py::test_the_canary_is_struck_from_every_shape_an_upstream_may_quote_it_in
     = protocol/test_calls.py::test_a_malformed_tool_call_or_an_unknown_tool_is_a_protocol_error
     = protocol/test_parking.py::test_past_the_waiting_room_a_call_is_refused_at_once_and_may_come_again
+legacy/list-changed (list-changed-notification)
+    A client is told when the tools, the prompts or the resources change.
+    = protocol/test_listens.py::test_a_legacy_client_is_told_of_changes_once_it_is_initialized
+    = protocol/test_listens.py::test_both_eras_are_told_each_in_its_way
 
 page 2025-11-25/server/resources
 
@@ -189,6 +208,9 @@ legacy/logging-not-declared (capabilities)
     A server that sends log messages declares the logging capability.
     = protocol/test_dressing.py::test_logging_is_never_declared
     = protocol/test_transcript.py::test_log_messages_are_never_sent_on_the_wire
+legacy/log-level (error-handling)
+    A level of logging that does not exist is refused.
+    = protocol/test_eras.py::test_a_log_level_that_is_none_is_refused
 
 page 2025-03-26/basic/index
 
@@ -202,4 +224,11 @@ page 2025-03-26/basic/lifecycle
 batches/no-initialize (initialization)
     An initialize is no part of a batch.
     = protocol/test_batches.py::test_an_initialize_in_a_batch_is_refused_and_settles_nothing
+
+page 2025-03-26/basic/transports
+
+legacy/http-batches (sending-messages-to-the-server)
+    All the requests of a batch are answered before its stream ends.
+    = transports/test_http.py::test_a_batch_is_answered_by_an_array
+    = transports/test_http.py::test_progress_of_a_batch_and_its_array
 """)

@@ -1,4 +1,4 @@
-"""The manifest of requirements and the tests are true to each other, both ways."""
+"""The manifest of requirements, the tests and the census of the specification are true to each other, both ways."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements import MODERN, read_table
+from openai_gateway_mcp.protocol.revisions import REVISIONS
+from tests.requirements import IN_PLAIN_WORDS, MODERN, read_table
 from tests.requirements_legacy import LEGACY
+from tests.requirements_tasks import TASKS
+from tests.specification.census import REASONS, in_force, read_all
 
 TESTS = Path(__file__).parent
-ROWS = (*MODERN, *LEGACY)
+ROWS = (*MODERN, *LEGACY, *TASKS)
+CENSUS = in_force(read_all())
 
 
 @cache
@@ -70,3 +74,29 @@ def test_every_test_of_the_protocol_that_a_row_names_is_marked_with_it() -> None
 def test_a_line_of_the_table_that_fits_nowhere_is_told() -> None:
     with pytest.raises(ValueError, match="neither a page nor a row: 'base/x'"):
         read_table("page a\n\nbase/x\n    Says.\n")
+
+
+# --- the census -----------------------------------------------------------------------------------------------------
+
+
+def test_every_revision_that_is_spoken_has_a_census_and_so_has_the_extension() -> None:
+    assert set(CENSUS) == {*REVISIONS, "ext-tasks"}
+    assert list(CENSUS)[:5] == sorted(REVISIONS, reverse=True)
+
+
+def test_every_demand_of_every_revision_has_a_row_or_a_reason() -> None:
+    assert sum(len(entries) for entries in CENSUS.values()) > 2_000
+    assert [(name, *entry.place) for name, entries in CENSUS.items() for entry in entries if not entry.is_told] == []
+
+
+def test_every_row_and_reason_that_the_census_names_exists() -> None:
+    rows = {row.id for row in ROWS}
+    entries = [(name, entry) for name, told in CENSUS.items() for entry in told]
+    assert [(name, entry) for name, entry in entries if not rows.issuperset(entry.rows)] == []
+    assert [(name, entry) for name, entry in entries if entry.reason and entry.reason not in REASONS] == []
+
+
+def test_every_row_and_reason_is_named_by_a_demand() -> None:
+    named = {row for told in CENSUS.values() for entry in told for row in entry.rows}
+    assert {row.id for row in ROWS} - named == IN_PLAIN_WORDS
+    assert sorted(set(REASONS) - {entry.reason for told in CENSUS.values() for entry in told}) == []

@@ -89,6 +89,14 @@ async def test_a_token_is_its_subject_with_its_scopes() -> None:
     assert await tokens().caller_of(token()) == Caller(identity="oauth ada", tools=("chat",), models=None)
 
 
+async def test_nothing_of_a_token_goes_on_with_its_caller() -> None:
+    """Who is called on a client's behalf is shown the Caller at most: no token can be passed through."""
+    shown = token(scope="tools:chat models:gpt-*")
+    said = repr(attrs.asdict(await tokens().caller_of(shown)))  # type: ignore[arg-type]  # not None: it holds
+    assert "ada" in said
+    assert not [part for part in shown.split(".") if part in said]
+
+
 @pytest.mark.parametrize(
     ("claims", "tools", "models"),
     [

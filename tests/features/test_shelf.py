@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from openai_gateway_mcp.features.media import decoded, media_of
-from openai_gateway_mcp.features.shelf import Shelf
+from openai_gateway_mcp.features.shelf import Shelf, new_handle
 
 
 async def test_each_owner_finds_its_own(autojump_clock: MockClock) -> None:
@@ -20,6 +22,13 @@ async def test_each_owner_finds_its_own(autojump_clock: MockClock) -> None:
     assert (shelf.get("ada", handle), shelf.get("ben", handle), shelf.get("ada", "x")) == ("a", None, None)
     assert shelf.put("ada", "b", 1, handle) == handle
     assert shelf.get("ada", handle) == "b"
+
+
+def test_a_handle_has_128_bits_that_nobody_can_guess() -> None:
+    handles = [new_handle() for _ in range(100)]
+    # 64 signs are 6 bits each; and no two begin or end alike, as those that count or tell the time would.
+    assert all(len(handle) * 6 >= 128 and re.fullmatch(r"[A-Za-z0-9_-]+", handle) for handle in handles)
+    assert len({handle[:8] for handle in handles}) == len({handle[-8:] for handle in handles}) == 100
 
 
 async def test_what_is_used_stays(autojump_clock: MockClock) -> None:

@@ -91,6 +91,7 @@ def test_a_prompt_is_handed_over_with_its_arguments(play: Playbook) -> None:
     play << handed(PromptAsked, 1, name="ask", arguments=arguments)
 
 
+@pytest.mark.requirement("prompts/errors")
 @pytest.mark.requirement("prompts/input-validated")
 @pytest.mark.requirement("prompts/legacy-validated")
 @pytest.mark.parametrize(
@@ -133,6 +134,7 @@ def test_a_completion_of_a_templates_variable_is_handed_over_with_its_context(pl
     )
 
 
+@pytest.mark.requirement("completion/errors")
 @pytest.mark.requirement("completion/input-validated")
 @pytest.mark.requirement("completion/legacy-validated")
 @pytest.mark.parametrize(
@@ -217,6 +219,7 @@ def test_a_cursor_that_was_never_given_out_is_refused(play: Playbook, method: st
     play >> modern(1, method, cursor=cursor) << failure(1, -32602, "cursor")
 
 
+@pytest.mark.requirement("tools/order")
 @pytest.mark.requirement("tools/list-not-per-connection")
 @pytest.mark.requirement("resources/list-not-per-connection")
 @pytest.mark.requirement("prompts/list-not-per-connection")
@@ -234,6 +237,7 @@ def test_a_list_is_the_same_each_time_and_for_everyone(play: Playbook, method: s
         assert other.result(1) == first
 
 
+@pytest.mark.requirement("pagination/stable")
 @pytest.mark.requirement("caching/scope-of-pages")
 @pytest.mark.parametrize("method", ["tools/list", "prompts/list", "resources/list", "resources/templates/list"])
 def test_every_list_is_whole_on_its_first_page(play: Playbook, method: str) -> None:

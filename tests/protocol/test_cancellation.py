@@ -63,6 +63,7 @@ def test_a_cancelled_call_that_ends_without_an_answer_sends_nothing(play: Playbo
     play.finish(1)
 
 
+@pytest.mark.requirement("cancellation/reason")
 @pytest.mark.parametrize(
     ("more", "reason"), [({"reason": "user"}, "user"), ({"reason": None}, ""), ({"reason": 7}, ""), ({}, "")]
 )
@@ -116,6 +117,7 @@ def test_the_same_id_can_be_cancelled_time_and_again(play: Playbook) -> None:
     assert play.connection.calls_in_flight == 4
 
 
+@pytest.mark.requirement("cancellation/invalid-ignored")
 @pytest.mark.requirement("cancellation/races")
 @pytest.mark.requirement("cancellation/legacy-races")
 @pytest.mark.parametrize("id_", [1, "1", 99, None, 1.5, True, [], {}])

@@ -203,6 +203,7 @@ def test_a_tool_result_in_each_revision(play: Playbook, version: str) -> None:
     assert answered(play, version, "tools/call", result) == expected
 
 
+@pytest.mark.requirement("tools/failures")
 @pytest.mark.parametrize("version", REVISIONS)
 def test_a_tools_failure_is_a_result_in_each_revision(play: Playbook, version: str) -> None:
     result = ToolResult(content=(Text("the provider is down"),), is_error=True)
@@ -349,6 +350,7 @@ def test_meta_that_is_no_object_cannot_break_an_answer(play: Playbook) -> None:
     assert answered(play, MODERN, "models/list", ExtensionResult(value={"_meta": None, "a": 1})) == {"a": 1}
 
 
+@pytest.mark.requirement("tasks/result-type")
 @pytest.mark.requirement("base/result-type")
 @pytest.mark.requirement("base/result-types-known")
 @pytest.mark.requirement("mrtr/only-three-methods")

@@ -150,6 +150,17 @@ def test_modern_meta_without_capabilities_is_refused(play: Playbook) -> None:
     play >> request(1, "tools/list", _meta=incomplete) << failure(1, -32602, CAPABILITIES)
 
 
+@pytest.mark.requirement("base/client-info")
+@pytest.mark.parametrize("method", ["server/discover", *LISTS])
+def test_what_a_client_says_of_itself_changes_nothing(play: Playbook, method: str) -> None:
+    play >> modern(1, method)
+    usual = play.result(1)
+    for name in ("claude-code", "openai-gateway-mcp", ""):
+        play >> request(2, method, _meta=meta() | {CLIENT_INFO: {"name": name, "version": "0"}})
+        assert play.result(2) == usual
+
+
+@pytest.mark.requirement("base/client-info")
 def test_modern_meta_needs_no_client_info(play: Playbook) -> None:
     anonymous = meta()
     del anonymous[CLIENT_INFO]
@@ -203,6 +214,7 @@ def test_both_eras_interleave_on_one_connection(play: Playbook) -> None:
 # --- discovery ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("base/server-info")
 @pytest.mark.requirement("versioning/discover")
 @pytest.mark.requirement("discover/implemented")
 @pytest.mark.requirement("tools/capability")
@@ -255,6 +267,7 @@ def test_the_legacy_era_answers_ping_and_the_calls_that_have_no_effect(play: Pla
     play >> request(3, "resources/unsubscribe", uri="openai://models") << response(3, {})
 
 
+@pytest.mark.requirement("legacy/log-level")
 @pytest.mark.parametrize("level", ["loud", "DEBUG", "", None, 3])
 def test_a_log_level_that_is_none_is_refused(play: Playbook, level: object) -> None:
     play >> request(1, "logging/setLevel", level=level) << failure(1, -32602, "level")
@@ -286,6 +299,7 @@ def test_a_notification_method_with_an_id_is_an_unknown_request(play: Playbook, 
 # --- what results carry ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("base/server-info")
 @pytest.mark.requirement("base/result-type")
 @pytest.mark.requirement("caching/hints")
 @pytest.mark.requirement("caching/ttl")

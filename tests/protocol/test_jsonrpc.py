@@ -197,6 +197,7 @@ def test_an_id_in_flight_is_refused_and_the_first_call_goes_on(
 # --- notifications and responses ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("cancellation/invalid-ignored")
 @pytest.mark.requirement("base/notification-unanswered")
 @pytest.mark.requirement("legacy/notification-unanswered")
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_a_listen_is_no_call_in_flight() -> None:
 # --- notices --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("tools/list-changed")
 @pytest.mark.requirement("base/subscription-id")
 @pytest.mark.requirement("subscriptions/only-requested")
 def test_each_listen_gets_what_it_asked_for_and_nothing_else(play: Playbook) -> None:
@@ -142,6 +143,9 @@ def test_each_listen_gets_what_it_asked_for_and_nothing_else(play: Playbook) -> 
     assert [tool["name"] for tool in play.result(1)["tools"]] == ["chat"]
 
 
+@pytest.mark.requirement("tools/list-changed")
+@pytest.mark.requirement("resources/list-changed")
+@pytest.mark.requirement("prompts/list-changed")
 def test_a_change_of_everything_is_told_list_by_list(play: Playbook) -> None:
     play >> listen(1, **ALL) << acknowledged(1, **ALL)
     play.offer(BARE)
@@ -170,6 +174,8 @@ def test_a_list_is_new_after_a_new_offer(play: Playbook, method: str) -> None:
         play.offer(FULL)
 
 
+@pytest.mark.requirement("lifecycle/no-early-requests")
+@pytest.mark.requirement("legacy/list-changed")
 def test_a_legacy_client_is_told_of_changes_once_it_is_initialized(play: Playbook) -> None:
     play.offer(FEWER_TOOLS)
     play >> initialize(0)
@@ -182,6 +188,7 @@ def test_a_legacy_client_is_told_of_changes_once_it_is_initialized(play: Playboo
         play << notification(changed(name))
 
 
+@pytest.mark.requirement("legacy/list-changed")
 def test_both_eras_are_told_each_in_its_way(play: Playbook) -> None:
     play >> notification("notifications/initialized")
     play >> listen("l", **TOOLS) << acknowledged("l", **TOOLS)
@@ -210,6 +217,7 @@ def test_a_cancelled_listen_ends_without_a_word(play: Playbook) -> None:
     play >> listen(1, **TOOLS) << acknowledged(1, **TOOLS)
 
 
+@pytest.mark.requirement("subscriptions/graceful")
 @pytest.mark.requirement("cancellation/listen-teardown")
 @pytest.mark.requirement("cancellation/server-sent")
 def test_at_the_end_of_input_every_listen_gets_its_farewell(play: Playbook) -> None:

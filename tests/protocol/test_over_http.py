@@ -328,6 +328,7 @@ def test_whole_numbers_are_compared_to_the_last_digit() -> None:
     assert refused(body, **fields, Mcp_Param_Count="9007199254740992")[:2] == (400, -32020)
 
 
+@pytest.mark.requirement("http/omitted-headers")
 def test_arguments_that_are_not_given_have_no_header() -> None:
     fields = head("tools/call", "mirrors")
     assert post(call("mirrors", region=None, where=3), **fields).era is Era.MODERN

@@ -117,6 +117,7 @@ def test_past_the_waiting_room_a_call_is_refused_at_once_and_may_come_again() ->
         answered(play, 4) << handed(ToolCalled, 5)
 
 
+@pytest.mark.requirement("base/new-codes")
 def test_the_error_for_overload_lies_outside_the_reserved_range() -> None:
     assert not -32768 <= OVERLOADED <= -32000
 

@@ -41,6 +41,7 @@ def test_progress_goes_out_under_the_clients_token(play: Playbook, version: str,
     play.progress(1, 2.5, 10) << progress(token, 2.5, total=10)
 
 
+@pytest.mark.requirement("progress/message")
 @pytest.mark.parametrize("version", REVISIONS)
 def test_a_message_goes_with_progress_from_2025_03_26_on(play: Playbook, version: str) -> None:
     opened(play, version)
@@ -85,6 +86,7 @@ def test_progress_only_ever_grows(play: Playbook, version: str) -> None:
     play.progress(1, 0.25, total=1)
 
 
+@pytest.mark.requirement("tasks/no-progress")
 @pytest.mark.requirement("progress/stops")
 @pytest.mark.requirement("progress/legacy-stops")
 def test_no_progress_follows_the_answer(play: Playbook) -> None:

@@ -198,6 +198,7 @@ def refused(message: Json, **how: Any) -> Json:
     return said(connection)["error"]
 
 
+@pytest.mark.requirement("mrtr/answers-validated")
 @pytest.mark.parametrize("responses", [[], "x", {"who": 3}, {"who": None}])
 def test_answers_must_be_objects(responses: Json) -> None:
     assert refused(call({}, inputResponses=responses))["code"] == -32602
@@ -220,6 +221,7 @@ def test_a_state_comes_back_as_it_went(state: str) -> None:
     assert seal().open(sealed, "me", "tools/call", {**PARAMS, "inputResponses": {}, "_meta": {}}) == state
 
 
+@pytest.mark.requirement("mrtr/replay")
 @pytest.mark.requirement("mrtr/request-state")
 @pytest.mark.parametrize(
     "change",
@@ -272,6 +274,7 @@ def test_what_is_no_state_is_refused(sealed: str) -> None:
         seal().open(sealed, "me", "tools/call", PARAMS)
 
 
+@pytest.mark.requirement("mrtr/replay")
 @pytest.mark.requirement("mrtr/request-state")
 def test_a_state_expires() -> None:
     clock = Clock()

@@ -28,7 +28,16 @@ from openai_gateway_mcp.protocol.dress import tool_result
 from openai_gateway_mcp.protocol.errors import LocalProtocolError
 from openai_gateway_mcp.protocol.events import CallCancelled, Era, TaskAsked, TasksWatched, TaskVerb, ToolCalled
 from openai_gateway_mcp.protocol.jsonrpc import read_message
-from openai_gateway_mcp.protocol.model import InputRequest, Task, TaskCreated, TaskShown, TaskStatus, Text, ToolResult
+from openai_gateway_mcp.protocol.model import (
+    ExtensionResult,
+    InputRequest,
+    Task,
+    TaskCreated,
+    TaskShown,
+    TaskStatus,
+    Text,
+    ToolResult,
+)
 from openai_gateway_mcp.protocol.params import TASKS_EXTENSION
 from openai_gateway_mcp.protocol.revisions import REVISIONS
 
@@ -68,6 +77,7 @@ def answer_of(connection: Connection) -> Json:
 # --- who and what ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("versioning/extension-names")
 def test_discovery_tells_that_tasks_are_offered() -> None:
     connection, _ = asked(modern(1, "server/discover"))
     assert answer_of(connection)["result"]["capabilities"]["extensions"] == KNOWS["extensions"]
@@ -75,6 +85,8 @@ def test_discovery_tells_that_tasks_are_offered() -> None:
     assert "extensions" not in answer_of(connection)["result"]["capabilities"]
 
 
+@pytest.mark.requirement("base/result-types-known")
+@pytest.mark.requirement("tasks/result-type")
 def test_a_call_of_a_client_that_knows_tasks_may_be_answered_with_one() -> None:
     connection, work = asked(knowing(1, "tools/call", **CALL))
     assert isinstance(work, ToolCalled)
@@ -86,6 +98,8 @@ def test_a_call_of_a_client_that_knows_tasks_may_be_answered_with_one() -> None:
     assert result == SHAPE | {"resultType": "task", "statusMessage": "soon"}
 
 
+@pytest.mark.requirement("versioning/extension-fallback")
+@pytest.mark.requirement("tasks/only-declared")
 @pytest.mark.parametrize("message", [modern(1, "tools/call", **CALL), request(1, "tools/call", **CALL)])
 def test_a_client_that_does_not_is_never(message: Json) -> None:
     connection, work = asked(message)
@@ -93,6 +107,8 @@ def test_a_client_that_does_not_is_never(message: Json) -> None:
         connection.answer(work.call, TaskCreated(WORKING))
 
 
+@pytest.mark.requirement("tasks/shown")
+@pytest.mark.requirement("tasks/complete")
 @pytest.mark.parametrize(
     ("task", "more"),
     [
@@ -117,10 +133,12 @@ def test_a_task_is_shown_with_all_that_is_known_of_it(task: Task, more: Json) ->
     assert result == SHAPE | {"resultType": "complete"} | more
 
 
+@pytest.mark.requirement("tasks/shown")
 def test_a_task_that_works_or_waits_for_its_client_may_still_change() -> None:
     assert [status for status in TaskStatus if not status.is_final] == [TaskStatus.WORKING, TaskStatus.INPUT_REQUIRED]
 
 
+@pytest.mark.requirement("tasks/result")
 def test_the_result_in_a_task_is_exactly_what_the_call_would_have_been_answered_with() -> None:
     """specification/draft/tasks.md, Task Execution Errors. npm's ext-tasks 0.2.2 takes none without its resultType."""
     said = ToolResult(content=(Text("Hello"),))
@@ -142,6 +160,27 @@ def test_answers_of_the_client_come_with_an_update() -> None:
     assert (work.verb, work.responses) == (TaskVerb.CANCEL, {})
 
 
+@pytest.mark.requirement("tasks/complete")
+@pytest.mark.requirement("tasks/update")
+@pytest.mark.parametrize("method", ["tasks/update", "tasks/cancel"])
+def test_what_is_updated_or_cancelled_is_acknowledged_without_more(method: str) -> None:
+    connection, work = asked(knowing(1, method, taskId="t1", inputResponses={}))
+    connection.answer(work.call, ExtensionResult(value={}))
+    result = answer_of(connection)["result"]
+    del result["_meta"]
+    assert result == {"resultType": "complete"}
+
+
+@pytest.mark.requirement("tasks/ignored")
+def test_a_legacy_call_that_asks_for_a_task_is_an_ordinary_one() -> None:
+    """2025-11-25: who declares no tasks ignores what would make one."""
+    connection, work = asked(request(1, "tools/call", **CALL, task={"ttl": 60_000}))
+    assert isinstance(work, ToolCalled)
+    connection.answer(work.call, ToolResult(content=(Text("Hello"),)))
+    assert answer_of(connection)["result"] == {"content": [{"type": "text", "text": "Hello"}], "isError": False}
+
+
+@pytest.mark.requirement("tasks/methods-declared")
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
 def test_who_has_not_declared_it_is_told_what_is_missing(method: str) -> None:
     connection, work = asked(modern(1, method, taskId="t1", inputResponses={}))
@@ -230,6 +269,7 @@ def test_a_call_is_told_nothing_of_tasks() -> None:
         play.task_changed(5, WORKING)
 
 
+@pytest.mark.requirement("tasks/watch-declared")
 def test_a_client_without_the_capability_cannot_watch() -> None:
     with playbook(OFFER) as play:
         play >> modern(5, "subscriptions/listen", notifications={"taskIds": ["t1"]})

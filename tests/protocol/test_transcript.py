@@ -89,6 +89,7 @@ def test_the_core_sends_only_error_codes_that_are_defined_for_the_revision(versi
     assert set(codes) <= standard | of_the_revision
 
 
+@pytest.mark.requirement("base/new-codes")
 @pytest.mark.requirement("base/legacy-codes")
 @pytest.mark.requirement("base/reserved-codes")
 def test_every_code_of_the_core_lies_in_a_range_that_allows_it() -> None:

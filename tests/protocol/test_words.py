@@ -42,6 +42,7 @@ def told(message: Json, server: Server = FULL) -> str:
     return str(error["message"])
 
 
+@pytest.mark.requirement("base/error-words")
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -60,6 +61,7 @@ def test_what_is_no_request(message: Json, words: str) -> None:
     assert told(message) == words
 
 
+@pytest.mark.requirement("base/error-words")
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -142,6 +144,7 @@ def test_what_is_wrong_in_params(message: Json, words: str) -> None:
     assert told(message) == f"Invalid params: {words}"
 
 
+@pytest.mark.requirement("tasks/words")
 @pytest.mark.parametrize(
     ("method", "params", "words"),
     [

@@ -108,6 +108,18 @@ async def test_what_is_not_to_be_answered_is_accepted(message: Json) -> None:
     assert (answered.status, answered.body) == (202, b"")
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Mcp_Protocol_Version": "1999-01-01"}, 400),
+        ({"Content_Type": "text/plain"}, 415),
+        ({"Origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_a_notification_that_is_wrong_has_an_http_error(fields: dict[str, str], status: int) -> None:
+    assert (await house().post(notification("notifications/initialized"), **fields)).status == status
+
+
 async def test_a_batch_is_answered_by_an_array() -> None:
     answered = await house().post([call(1), request(2, "ping"), notification("notifications/initialized")])
     assert {one["id"] for one in answered.json} == {1, 2}
