@@ -149,11 +149,13 @@ class Client:
     def __init__(self, to: trio.abc.SendStream, from_: trio.abc.ReceiveStream) -> None:
         self._to = to
         self._from = from_
+        self._turn = trio.Lock()
         self._rest = b""
         self._lines: deque[bytes] = deque()
 
     async def send(self, data: bytes) -> None:
-        await self._to.send_all(data)
+        async with self._turn:
+            await self._to.send_all(data)
 
     async def line(self) -> bytes:
         """The next one. Raises EOFError where the server ended."""
