@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -21,7 +20,16 @@ import pytest
 
 from openai_gateway_mcp.protocol.errors import OVERLOADED
 from openai_gateway_mcp.transports.outbox import HIGH_WATER
-from tests.chaos.watched import MEGABYTE, SLACK, children, descriptors, forget_the_peak, leave_descriptors, peak
+from tests.chaos.watched import (
+    MEGABYTE,
+    SLACK,
+    children,
+    descriptors,
+    forget_the_peak,
+    leave_descriptors,
+    peak,
+    write_what_is_taken,
+)
 from tests.playbook import cancel, initialize, modern, request
 from tests.transports.process import PATIENCE, ROOT, environment, lines
 
@@ -155,7 +163,7 @@ def test_a_client_that_never_reads_is_read_no_more_and_when_it_reads_nothing_is_
         os.set_blocking(_stdin(started), False)
         asked = lines(*(request(number, "tools/list") for number in range(200)))
         data = asked * 100  # of answers, 100 MB
-        sent = _write_all_that_is_taken(_stdin(started), data)
+        sent = write_what_is_taken(_stdin(started), data)
         assert sent < len(data) / 10
         whole = data[:sent].count(b"\n")
         assert started.grown < 2 * (HIGH_WATER + ONE_READ) + SLACK  # twice: what is queued is joined for the write
@@ -170,7 +178,7 @@ def test_a_client_that_never_reads_is_read_no_more_and_when_it_reads_nothing_is_
 def test_a_client_that_never_reads_and_leaves() -> None:
     with server() as started:
         os.set_blocking(_stdin(started), False)
-        _write_all_that_is_taken(_stdin(started), lines(request(1, "tools/list")) * 20_000)
+        write_what_is_taken(_stdin(started), lines(request(1, "tools/list")) * 20_000)
         assert started.process.stdout is not None
         started.process.stdout.close()
         started.end(reads=False)
@@ -246,7 +254,7 @@ def test_without_a_descriptor_left_what_needs_none_goes_on_and_the_rest_later() 
         assert answers(started.hear() for _ in range(2)) == {1: 1, 2: 1}
         os.set_blocking(_stdin(started), False)
         data = lines(*(request(number, "tools/list") for number in range(2_000)))
-        sent = _write_all_that_is_taken(_stdin(started), data)  # it has to wait for a reader, too
+        sent = write_what_is_taken(_stdin(started), data)  # it has to wait for a reader, too
         os.set_blocking(_stdin(started), True)
         with feeding(started, [data[sent:]]):
             assert answers(started.hear() for _ in range(2_000)) == dict.fromkeys(range(2_000), 1)
@@ -270,11 +278,3 @@ def test_stopped_and_woken_it_answers_what_was_said_before_and_meanwhile(calls: 
 def _stdin(of: Server) -> int:
     assert of.process.stdin is not None
     return of.process.stdin.fileno()
-
-
-def _write_all_that_is_taken(fd: int, data: bytes) -> int:
-    """How many bytes went out until nobody took any for a while."""
-    view = memoryview(data)
-    while view and select.select([], [fd], [], 0.5)[1]:
-        view = view[os.write(fd, view[: select.PIPE_BUF]) :]
-    return len(data) - len(view)
