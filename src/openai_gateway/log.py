@@ -66,7 +66,7 @@ class _Shortage(logging.Filter):
         if now < self._says_next:
             return False
         self._says_next = now + _SAY_EVERY
-        record.exc_info = None
+        record.exc_info = record.exc_text = None
         return True
 
 

@@ -10,6 +10,6 @@ Over stdio all of it is in `test_stdio`, over HTTP (/mcp and the gateway) in `te
 - a flood: 10,000 connections to the gateway, in `peers_service/test_crowds`
 - repeated ids, and what is cancelled: `transports/test_http`, `transports/test_session_calls`
 - a gigabyte to the gateway: `peers_service/test_crowds`
-- a wall clock that jumps: `gateway_store/test_store`, where budgets go by it; nothing else does
+- a wall clock that jumps: `gateway_store/test_store`, of budgets, which go by it, and windows, which do not
 - a full disk: `test_full_disk` for the store, `transports/test_stdio` for stdout
 """
