@@ -206,7 +206,7 @@ KINDS: Final[tuple[tuple[int, Kind], ...]] = (
 )  # fmt: skip
 
 SLOW: Final[tuple[Kind, ...]] = (
-    *(_slow({}),) * 3, *(_slow(META),) * 3, *(_cancelled("slow", {}),) * 3, *(_cancelled("slow", META),) * 3, _thread,
+    *(_slow({}),) * 6, *(_slow(META),) * 6, *(_cancelled("slow", {}),) * 3, *(_cancelled("slow", META),) * 3, _thread,
 )  # fmt: skip
 """Those of a round that waits for them."""
 
