@@ -186,8 +186,8 @@ def test_a_client_that_never_reads_and_leaves() -> None:
 
 def test_a_client_that_closes_its_half_while_calls_run_has_each_answer_once() -> None:
     with server() as started:
-        started.say(*(chat(number) for number in range(1_000)))
-        assert answers(started.end()) == dict.fromkeys(range(1_000), 1)
+        started.say(*(chat(number) for number in range(300)))
+        assert answers(started.end()) == dict.fromkeys(range(300), 1)
 
 
 @pytest.mark.parametrize(
