@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
@@ -13,6 +15,9 @@ from openai_gateway.secret import Redactor
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _TALKATIVE: Final = ("httpx", "httpcore", "hpack", "h11")
 """At DEBUG these write whole request heads, credential included; what they know above it we say ourselves."""
+
+_ACCEPTING: Final = "trio.serve_listeners"
+_SAY_EVERY: Final = 60.0  # seconds
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -26,6 +31,7 @@ def set_up(
     configuration is known: the new redactor takes the place of the old.
     """
     handler = _Handler(sys.stderr if stream is None else stream)
+    handler.addFilter(_Shortage())
     handler.setFormatter(_Formatter(redactor, told))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
@@ -44,6 +50,24 @@ def harmless(text: str) -> str:
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         """Nothing: a log line that nobody takes must not end the server, and the report of it may hold the secret."""
+
+
+class _Shortage(logging.Filter):
+    """Without a descriptor left trio tells of it ten times a second, with a traceback: a line a minute is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._says_next = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != _ACCEPTING:
+            return True
+        now = time.monotonic()
+        if now < self._says_next:
+            return False
+        self._says_next = now + _SAY_EVERY
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class _Formatter(logging.Formatter):

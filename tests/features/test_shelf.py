@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from openai_gateway_mcp.features.media import decoded, media_of
-from openai_gateway_mcp.features.shelf import Shelf, new_handle
+from openai_gateway_mcp.features.shelf import EACH, Shelf, new_handle
 
 
 async def test_each_owner_finds_its_own(autojump_clock: MockClock) -> None:
@@ -44,7 +44,7 @@ async def test_what_is_used_stays(autojump_clock: MockClock) -> None:
 
 async def test_the_owners_oldest_make_way_first_and_then_the_oldest_of_all(autojump_clock: MockClock) -> None:
     await trio.lowlevel.checkpoint()
-    shelf: Shelf[str] = Shelf(10, max_of_owner=10, max_of_all=15)
+    shelf: Shelf[str] = Shelf(10, max_of_owner=10, max_of_all=15, each=0)
     bens = shelf.put("ben", "b", 5) or ""
     first, second = (shelf.put("ada", name, 5) or "" for name in ("1", "2"))
     assert shelf.get("ada", first) == "1"  # it is the newest now
@@ -56,10 +56,29 @@ async def test_the_owners_oldest_make_way_first_and_then_the_oldest_of_all(autoj
     assert shelf.put("cleo", "large", 11) is None
 
 
+async def test_a_crowd_of_small_things_is_no_more_than_a_few_large_ones(autojump_clock: MockClock) -> None:
+    await trio.lowlevel.checkpoint()
+    shelf: Shelf[str] = Shelf(10, max_of_owner=5 * EACH, max_of_all=7 * EACH)
+    handles = [shelf.put(owner, "", 0) or "" for owner in ("ada", "ben") for _ in range(9)]
+    assert [shelf.get("ada", handle) for handle in handles[:9]] == [None] * 7 + [""] * 2
+    assert [shelf.get("ben", handle) for handle in handles[9:]] == [None] * 4 + [""] * 5
+
+
+async def test_what_has_expired_makes_way_before_what_has_not(autojump_clock: MockClock) -> None:
+    shelf: Shelf[str] = Shelf(10, max_of_owner=3, max_of_all=4, each=0)
+    old, used = shelf.put("ada", "old", 1), shelf.put("ada", "used", 1)
+    await trio.sleep(9)
+    assert shelf.get("ada", used or "")
+    await trio.sleep(2)
+    shelf.put("ada", "new", 2)
+    assert old not in shelf._kept
+    assert shelf.get("ada", used or "") == "used"
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12), st.floats(0, 12)), max_size=30))
 def test_it_never_holds_more_than_it_may(puts: list[tuple[str, int, float]]) -> None:
     async def check() -> None:
-        shelf: Shelf[int] = Shelf(10, max_of_owner=10, max_of_all=20)
+        shelf: Shelf[int] = Shelf(10, max_of_owner=10, max_of_all=20, each=0)
         for owner, size, pause in puts:
             shelf.put(owner, size, size)
             kept = list(shelf._kept.values())

@@ -170,6 +170,11 @@ def test_every_rule_is_seen_to_be_broken() -> None:
             (">", [ask("ping")[1], note("x")[1]]), ("<", [result({})[1]]), SETTLED,
         ],
         [*LEGACY, (">", [ask("ping")[1]]), error(-32600, None), SETTLED],
+        # The oldest one means all of JSON-RPC, and over HTTP it can't be told from the next.
+        [
+            ask("initialize", "i"), result({**AGREED, "protocolVersion": "2024-11-05"}, "i"),
+            (">", [ask("ping")[1]]), ("<", [result({})[1]]), SETTLED,
+        ],
     ],
 )  # fmt: skip
 def test_what_a_server_may_do_is_not_held_against_it(conversation: list[tuple[str, Json]]) -> None:

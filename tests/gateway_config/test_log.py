@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -104,3 +105,18 @@ def test_a_log_that_nobody_takes_is_no_error(capsys: pytest.CaptureFixture[str])
     logging.getLogger("x").error("key %s", CANARY)
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_that_no_descriptor_is_left_is_told_once_a_minute_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = logged("error")
+    for seconds in (0.0, 0.1, 59.8, 0.2):
+        now += seconds
+        try:
+            fail()
+        except ValueError:
+            logging.getLogger("trio.serve_listeners").exception("accept returned EMFILE")
+        logging.getLogger("x").error("another")
+    told = [line.rpartition(": ")[2] for line in stream.getvalue().splitlines()]
+    assert told == ["accept returned EMFILE", *["another"] * 3, "accept returned EMFILE", "another"]

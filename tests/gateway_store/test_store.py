@@ -159,3 +159,19 @@ async def test_who_waits_for_a_place_gets_it_when_it_is_free_first_come_first(st
             await trio.testing.wait_all_tasks_blocked(0.001)
         await store.refund(first)
     assert order == [0, 1, 2]
+
+
+async def test_a_wall_clock_that_jumps_moves_no_window_and_gives_no_budget_twice(
+    store: ServiceStore, clock: Clock
+) -> None:
+    await store.settle(await let_in(store, asks(tokens=1000, money=1000)), 1000, 1000)
+    for jump in (DAY, 0, -DAY, 0, -40 * 365 * DAY, 0):  # as a machine without a battery begins, and is set right
+        clock.wall = NOON + jump
+        assert await refused(store, asks(tokens=1)) is Measure.TPM
+        if jump == 0:
+            assert await refused(store, asks(money=1)) is Measure.BUDGET
+            assert await store.spent([KEY]) == {"key k": 1000}
+        else:
+            await store.settle(await let_in(store, asks(money=1)), 0, 1)  # a day of its own
+    clock.now += 61
+    await let_in(store, asks(tokens=1000))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RESULTS_URI: Final = "openai://results/"
 SECONDS: Final = 3600.0
+A_MESSAGE: Final = 512
+"""Bytes that a message takes beyond its JSON."""
 _THREAD: Final = "thread"
 
 
@@ -46,8 +48,8 @@ class Thread:
 
 
 def size_of(messages: Iterable[Mapping[str, Any]]) -> int:
-    """Of a conversation, in characters of JSON."""
-    return sum(len(json.dumps(message)) for message in messages)
+    """Of a conversation, in bytes, near enough: its JSON, and what an object takes beyond that."""
+    return sum(len(json.dumps(message)) + A_MESSAGE for message in messages)
 
 
 @attrs.frozen

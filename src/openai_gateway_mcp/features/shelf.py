@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 MAX_OF_OWNER: Final = 64 * 2**20
 MAX_OF_ALL: Final = 256 * 2**20
+EACH: Final = 512
+"""Bytes that the smallest thing takes with its handle and its place here. Not counted, a million of them were free."""
 
 
 def new_handle() -> str:
@@ -29,10 +31,16 @@ class _Kept(Generic[T]):
 
 
 class Shelf(Generic[T]):
-    """`seconds`: how long something stays after it was last put or taken. Sizes are whatever the user of it counts."""
+    """`seconds`: how long something stays after it was last put or taken.
 
-    def __init__(self, seconds: float, *, max_of_owner: int = MAX_OF_OWNER, max_of_all: int = MAX_OF_ALL) -> None:
+    Sizes are whatever the user of it counts, and `each` is what a thing costs beyond its own.
+    """
+
+    def __init__(
+        self, seconds: float, *, max_of_owner: int = MAX_OF_OWNER, max_of_all: int = MAX_OF_ALL, each: int = EACH
+    ) -> None:
         self._seconds = seconds
+        self._each = each
         self._max_of_owner = max_of_owner
         self._max_of_all = max_of_all
         self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()  # the one that was used last is at the end
@@ -45,6 +53,7 @@ class Shelf(Generic[T]):
         """
         handle = handle or new_handle()
         self._drop(handle)
+        size += self._each
         if size > min(self._max_of_owner, self._max_of_all):
             return None
         self._kept[handle] = _Kept(owner, value, size, trio.current_time() + self._seconds)
@@ -63,8 +72,8 @@ class Shelf(Generic[T]):
 
     def _make_way(self, owner: str) -> None:
         now = trio.current_time()
-        for handle in [handle for handle, kept in self._kept.items() if kept.until <= now]:
-            self._drop(handle)
+        while self._kept and next(iter(self._kept.values())).until <= now:  # what was used first expires first
+            self._drop(next(iter(self._kept)))
         while self._sizes[owner] > self._max_of_owner:
             self._drop(next(handle for handle, kept in self._kept.items() if kept.owner == owner))
         while self._sizes.total() > self._max_of_all:

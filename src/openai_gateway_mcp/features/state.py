@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +17,7 @@ import trio
 from openai_gateway.errors import ConfigError
 
 Json = Any
+_LOG: Final = logging.getLogger(__name__)
 
 _APPLICATION: Final = 0x6F676D31  # "ogm1"
 _VERSION: Final = 1
@@ -39,7 +41,11 @@ class Row:
 
 
 class State:
-    """The file of one process: nobody else may have it at the same time. Each method is done when it is on disk."""
+    """The file of one process: nobody else may have it at the same time. Each method is done when it is on disk.
+
+    Where nothing can be written, as on a full disk, that is said, and what was to be kept ends with this process: the
+    answer it belongs to was paid for, and the one who waits for it has the better claim.
+    """
 
     def __init__(self, connection: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
         self._connection = connection
@@ -50,14 +56,15 @@ class State:
         """In the place of the one with its kind and id. Shielded: what was told is kept, whoever leaves."""
         values = (row.kind, row.id, row.owner, row.until, json.dumps(row.value))
         with trio.CancelScope(shield=True):
-            await self._do(lambda: self._replace(values))
+            await self._write(lambda: self._replace(values))
 
     async def load(self, kind: str) -> list[Row]:
         """Those that have not expired, the ones that expire first before the others. What has is removed."""
-        await self._do(self._forget)
+        await self._write(self._forget)
         found = await self._do(
             lambda: self._connection.execute(
-                "SELECT id, owner, until, value FROM rows WHERE kind = ? ORDER BY until", (kind,)
+                "SELECT id, owner, until, value FROM rows WHERE kind = ? AND until > ? ORDER BY until",
+                (kind, self._now()),
             ).fetchall()
         )
         return [
@@ -67,6 +74,12 @@ class State:
 
     async def _do(self, act: Callable[[], Any]) -> Any:
         return await trio.to_thread.run_sync(act, limiter=self._one)
+
+    async def _write(self, act: Callable[[], None]) -> None:
+        try:
+            await self._do(act)
+        except sqlite3.Error as error:
+            _LOG.error("The file of --state cannot be written: %s. What is new ends with this process.", error)
 
     def _replace(self, values: tuple[Any, ...]) -> None:
         self._forget()  # or the file of a process that runs for months would grow for as long

@@ -23,6 +23,9 @@ VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 NO_METHOD, BAD_PARAMS, NO_VERSION = -32601, -32602, -32022
 
+_BATCHES: Final = frozenset({"", "2024-11-05", "2025-03-26"})
+"""One revision says that it has batches; the one before has all of JSON-RPC by reference; "" is none agreed yet."""
+
 _LISTS: Final = ("tools/list", "resources/list", "resources/templates/list", "prompts/list")
 _SHARED: Final = (*_LISTS, "tools/call", "resources/read", "prompts/get", "completion/complete")
 _OF_LEGACY: Final = ("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe")
@@ -72,7 +75,7 @@ class Judge:
         except (ValueError, RecursionError):
             self._find("wire", "no JSON", f"it said {_short(line)}")
             return
-        entries = value if isinstance(value, list) and self._revision in ("", "2025-03-26") else [value]
+        entries = value if isinstance(value, list) and self._revision in _BATCHES else [value]
         for entry in entries:
             if isinstance(entry, dict):
                 self._message(entry)

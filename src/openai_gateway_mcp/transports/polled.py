@@ -47,7 +47,11 @@ class PolledReceiver:
     async def hung_up(self) -> None:
         if sys.platform != "linux":  # pragma: no cover - kqueue has no way to ask for this alone
             await trio.sleep_forever()
-        with select.epoll() as ends:
+        try:
+            ends = select.epoll()
+        except OSError:  # no descriptor is left for it: then it cannot be seen, and writing still says who is gone
+            await trio.sleep_forever()
+        with ends:
             # In an epoll of its own, because trio's waits for data as well, and there is some. An epoll is itself
             # readable when it has an event to tell, and it always tells of a hang-up.
             ends.register(self._fd, select.EPOLLRDHUP)

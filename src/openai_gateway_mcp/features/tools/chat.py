@@ -13,7 +13,7 @@ from openai_gateway import Call, GatewayError
 from openai_gateway_mcp.features.answer import Answer, prefixed, served_meta, show
 from openai_gateway_mcp.features.asking import Pace, ask
 from openai_gateway_mcp.features.default_model import choose, with_names
-from openai_gateway_mcp.features.kept import Parked, Thread
+from openai_gateway_mcp.features.kept import A_MESSAGE, Parked, Thread
 from openai_gateway_mcp.features.media import decoded, media_of
 from openai_gateway_mcp.features.roots import FileRefused, read_within
 from openai_gateway_mcp.features.tools.spec import Context, Rule, ToolSpec, WrongArgument, argument, traceparent
@@ -140,7 +140,7 @@ def _keep(args: ChatArgs, said: Sequence[Object], answer: Answer, context: Conte
             del messages[0], sizes[0]
     system = args.system if args.system is not None or before is None else before.system
     thread = Thread(model=answer.model, system=system, messages=tuple(messages))
-    return threads.put(owner, thread, sum(sizes), handle)
+    return threads.put(owner, thread, sum(sizes) + len(sizes) * A_MESSAGE, handle)
 
 
 # --- the request ----------------------------------------------------------------------------------------------------
