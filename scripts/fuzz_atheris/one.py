@@ -9,10 +9,11 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["openai_gateway", "openai_gateway_mcp"]):
+    from tests.guided.targets import TARGETS
+
     import openai_gateway.config
     import openai_gateway.routing
     import openai_gateway_mcp
-    from tests.guided.targets import TARGETS
 
     # What these import only when it is needed would come too late to be instrumented.
     for package in (openai_gateway.config, openai_gateway.routing, openai_gateway_mcp):

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tests.guided import config, conversations, dialects, heads, jsonrpc, lines, posts, requests, sse, strict_json
+from tests.guided import (
+    arguments,
+    config,
+    conversations,
+    dialects,
+    heads,
+    jsonrpc,
+    lines,
+    litellm,
+    posts,
+    requests,
+    sse,
+    strict_json,
+)
 from tests.guided.target import Target
 
 TARGETS: Final[Mapping[str, Target]] = {
@@ -19,7 +32,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         sse.target(),
         dialects.target(),
         requests.target(),
+        arguments.target(),
         config.target(),
+        litellm.target(),
         heads.target(),
     )
 }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 
+from openai_gateway.config.litellm.yaml_file import read_yaml
 from openai_gateway.errors import ConfigError
 from openai_gateway.net.heads import refuse_unsound
 from openai_gateway.routing.calls import Call, Chunk
@@ -15,6 +18,7 @@ from openai_gateway.routing.dialects import UpstreamRequest
 from openai_gateway.routing.reading import Reading
 from openai_gateway.wire.sse import Comment, Decoder, Event
 from openai_gateway.wire.strict import loads
+from openai_gateway.wire.structure import structure
 from openai_gateway_mcp.config import load
 from openai_gateway_mcp.protocol import jsonrpc
 from openai_gateway_mcp.protocol.jsonrpc import Batch, Message, Notification
@@ -22,7 +26,19 @@ from openai_gateway_mcp.protocol.lines import LineBuffer, TooLong
 from openai_gateway_mcp.protocol.over_http import VERSION, Fields, Posted, Refused, read_post
 from tests.fuzz.oracle import MODERN
 from tests.fuzz.planted import AnswersTwice
-from tests.guided import config, conversations, dialects, heads, lines, posts, requests, sse, strict_json
+from tests.guided import (
+    arguments,
+    config,
+    conversations,
+    dialects,
+    heads,
+    lines,
+    litellm,
+    posts,
+    requests,
+    sse,
+    strict_json,
+)
 from tests.guided import jsonrpc as jsonrpc_target
 from tests.guided.target import DRAWN, Target
 from tests.guided.targets import TARGETS
@@ -103,6 +119,21 @@ def marks_the_callers_own_body(kind: str, call: Call, *, stream: bool) -> Upstre
     return requests.of_its_kind(kind, call, stream=stream)
 
 
+def leaves_out_what_it_does_not_know(value: Any, into: Any) -> Any:
+    known = [name for name in value if hasattr(into, name)] if isinstance(value, dict) else []
+    return structure({name: value[name] for name in known} if known else value, into)
+
+
+def lets_pyyamls_errors_through(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    content = yaml.safe_load(Path(path).read_bytes())
+    return content if isinstance(content, dict) else {}, ()
+
+
+def notes_all_that_it_reads(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    content, twice = read_yaml(path)
+    return content, (*twice, repr(content))
+
+
 PLANTED: Mapping[str, Callable[[], Target]] = {
     "lines": lambda: lines.target(HoldsLongLines),
     "strict-json": lambda: strict_json.target(takes_the_last_of_two),
@@ -112,17 +143,19 @@ PLANTED: Mapping[str, Callable[[], Target]] = {
     "sse": lambda: sse.target(ForgetsTheCarriageReturn),
     "dialects": lambda: dialects.target(EndsBesideItsFailure),
     "requests": lambda: requests.target(marks_the_callers_own_body),
+    "arguments": lambda: arguments.target(leaves_out_what_it_does_not_know),
+    "litellm": lambda: litellm.target(lets_pyyamls_errors_through),
     "config": lambda: config.target(shows_what_came),
     "heads": lambda: heads.target(refuses_no_second_length),
 }
 
 
-def first_fault(target: Target, *, drawn: bool) -> AssertionError | None:
+def first_fault(target: Target, *, drawn: bool) -> Exception | None:
     for seed in target.seeds(choices=200):
         if seed.startswith(DRAWN) is drawn:
             try:
                 target(seed)
-            except AssertionError as error:
+            except (AssertionError, LookupError, yaml.YAMLError) as error:
                 return error
     return None
 
@@ -135,6 +168,10 @@ def test_a_fault_is_planted_in_each_target() -> None:
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_found(name: str, drawn: bool) -> None:
     assert first_fault(PLANTED[name](), drawn=drawn) is not None
+
+
+def test_a_key_of_litellms_that_is_shown_is_found() -> None:
+    assert isinstance(first_fault(litellm.target(notes_all_that_it_reads), drawn=True), AssertionError)
 
 
 def test_what_was_drawn_is_told_with_the_fault() -> None:
