@@ -150,7 +150,6 @@ async def test_where_nobody_listens_the_server_has_ended(nursery: trio.Nursery) 
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/mcp"
         session = await Session.start(nursery, url, headers={}, patience=LONG)
         await session.say(PING + b"\n")
-        assert await session.hear(0.0) == Refused(PING)
         with pytest.raises(Ended):
             await session.hear(0.0)
         assert await session.finish(LONG)

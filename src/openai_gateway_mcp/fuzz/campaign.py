@@ -10,7 +10,7 @@ import attrs
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from openai_gateway_mcp.fuzz.conversation import Conversation, Line, Step
+from openai_gateway_mcp.fuzz.conversation import Conversation, Finish, Line, Step
 from openai_gateway_mcp.fuzz.machine import Conversations
 from openai_gateway_mcp.fuzz.messages import Facts
 from openai_gateway_mcp.fuzz.rules import Deviation
@@ -130,7 +130,9 @@ class Campaign:
     def noticed(self, conversation: Conversation, deviation: Deviation) -> None:
         """A conversation, which goes on, has shown it."""
         self._known.add(key_of(deviation))
-        self._fresh.append(Finding(deviation, tuple(conversation.steps), tuple(conversation.heard), shows_again=False))
+        # With an end, so that what the server was slow to say is waited for when the same is said again.
+        steps = [*(step for step in conversation.steps if step != Finish()), Finish()]
+        self._fresh.append(Finding(deviation, steps, tuple(conversation.heard), shows_again=False))
 
     def _keep(self, finding: Finding) -> None:
         self._known.add(finding.key)

@@ -110,7 +110,6 @@ class Session:
                 await self._answer(line, reading, response, head)
         except httpx.ConnectError:
             self._is_gone = True
-            self._heard.send_nowait(Refused(line))
         except httpx.TransportError as error:
             self._find("http-connection", type(error).__name__, f"no whole answer came to {line[:300]!r}: {error!r}")
             self._heard.send_nowait(Refused(line))

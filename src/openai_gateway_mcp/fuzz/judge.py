@@ -100,12 +100,12 @@ class Judge:
         return all(asked.answers or asked.is_withdrawn for asked in self._asked.get(_key(id_), ()))
 
     def owes(self) -> bool:
-        """Whether answers are still to come."""
-        return any(self._unanswered())
+        """Whether answers are still to come that would be missed."""
+        return not self._is_in_doubt and any(self._unanswered())
 
     def settled(self) -> None:
         """As much time has passed as any answer may take."""
-        for asked in () if self._is_in_doubt else self._unanswered():
+        for asked in self._unanswered() if self.owes() else ():
             self._find("answered", _named(asked.method), f"{asked.method} (id {json.dumps(asked.id)}) was not answered")
 
     def stuck(self) -> None:

@@ -43,7 +43,7 @@ def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     text = _read(path)
     try:
         content = yaml.load(text, Loader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         message = f"{path}{_place(error)}: {_words(error)}."
     else:
         if isinstance(content, Mapping):
@@ -61,7 +61,8 @@ def _words(error: Exception) -> str:
     """What is wrong, up to where PyYAML quotes the file."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    if isinstance(error, ValueError):
+    # Not ValueError alone: of a scalar that is not what its tag says PyYAML raises what it stumbles over (`!!int ''`).
+    if isinstance(error, ValueError | LookupError | AttributeError):
         return "it holds a date or a number that cannot be"
     problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
     said = _QUOTED.sub(lambda match: match[1] or "", problem).removesuffix(", but got ").rstrip()
