@@ -148,7 +148,8 @@ def test_the_result_in_a_task_is_exactly_what_the_call_would_have_been_answered_
     done = attrs.evolve(WORKING, status=TaskStatus.COMPLETED, result=tool_result(said, REVISIONS[work.call.revision]))
     connection, work = asked(knowing(1, "tasks/get", taskId="t1"))
     connection.answer(work.call, TaskShown(done))
-    assert answer_of(connection)["result"]["result"] == at_once
+    shown = answer_of(connection)["result"]
+    assert (shown["status"], shown["result"]) == ("completed", at_once)
     assert at_once["resultType"] == "complete"
 
 
@@ -234,6 +235,15 @@ def test_a_subscription_is_told_what_becomes_of_its_tasks_until_it_is_cancelled(
         play.task_changed(5, attrs.evolve(WORKING, status=TaskStatus.CANCELLED)) << told(5, status="cancelled")
         play >> cancel(5) << Withdrawn(5)
         play.task_changed(5, WORKING).finish(5)
+
+
+def test_a_subscription_is_told_the_result_as_the_call_would_have_been() -> None:
+    connection, work = asked(knowing(5, "subscriptions/listen", notifications={"taskIds": ["t1"]}))
+    assert list(connection.messages_to_send())  # the acknowledgement
+    connection.task_changed(work.call, attrs.evolve(WORKING, status=TaskStatus.COMPLETED, result={"content": []}))
+    result = answer_of(connection)["params"]["result"]
+    assert (result["resultType"], result["content"]) == ("complete", [])
+    assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["title"] == OFFER.title
 
 
 def test_a_watch_knows_of_its_client_what_any_call_knows() -> None:
