@@ -163,11 +163,18 @@ def test_every_rule_is_seen_to_be_broken() -> None:
         [*MODERN, ask("tools/call", _meta=META), result({"content": [], "resultType": "complete"}), SETTLED],
         [*MODERN, ask("tools/call", _meta=META), result({"resultType": "input_required"}), SETTLED],
         [*MODERN, ask("tools/list", _meta={**META, VERSION: "1999"}), error(-32022), SETTLED],
+        [*MODERN, ask("tools/list", _meta={**META, VERSION: -1}), error(-32602), SETTLED],
         [*MODERN, ask("subscriptions/listen", _meta=META), SETTLED],
         # A batch of the one revision that has them, and of one that has not.
         [
             ask("initialize", "i"), result({**AGREED, "protocolVersion": "2025-03-26"}, "i"),
             (">", [ask("ping")[1], note("x")[1]]), ("<", [result({})[1]]), SETTLED,
+        ],
+        # In a batch an answer waits for the others, while it is cancelled.
+        [
+            ask("initialize", "i"), result({**AGREED, "protocolVersion": "2025-03-26"}, "i"),
+            (">", [CALLED[1], ask("ping", 2)[1]]), note("notifications/cancelled", requestId=1), CAUGHT_UP,
+            ("<", [SAID[1], result({}, 2)[1]]), SETTLED,
         ],
         [*LEGACY, (">", [ask("ping")[1]]), error(-32600, None), SETTLED],
         # The oldest one means all of JSON-RPC, and over HTTP it can't be told from the next.

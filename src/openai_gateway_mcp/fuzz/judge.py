@@ -44,6 +44,8 @@ class Asked:
     token: Id | None = None
     told: float | None = None
     is_withdrawn: bool = False
+    waits: bool = False
+    """Its answer waits for those of others, in a batch: when it was made nobody can tell."""
     is_over: bool = False
     """The server has answered something that was said after the withdrawal."""
     answers: int = 0
@@ -85,7 +87,7 @@ class Judge:
     def caught_up(self) -> None:
         """The server has answered the last thing that was said: it has read all the rest."""
         for asked in self._all():
-            asked.is_over |= asked.is_withdrawn and bool(asked.method)
+            asked.is_over |= asked.is_withdrawn and bool(asked.method) and not asked.waits
 
     def refused(self, line: bytes) -> None:
         """A line was turned away below the protocol: its requests need no answer."""
@@ -127,11 +129,12 @@ class Judge:
 
     # --- what was sent ----------------------------------------------------------------------------------------------
 
-    def _note(self, reading: Reading) -> None:
+    def _note(self, reading: Reading, *, waits: bool = False) -> None:
         match reading.kind:
             case Kind.REQUEST if reading.id is not None:
                 asked = Asked(reading.id, reading.method, reading.params, self._revision_of(reading))
                 asked.token = _token(reading.params)
+                asked.waits = waits
                 several = self._asked.setdefault(_key(reading.id), [])
                 # An id in flight is the client's fault: what becomes of the second is the server's to choose.
                 asked.is_withdrawn = any(not one.answers for one in several)
@@ -142,7 +145,7 @@ class Judge:
                 self._loose += 1 + len(reading.entries)
                 self._is_in_doubt |= self._revision != "2025-03-26"
                 for entry in reading.entries:
-                    self._note(entry)
+                    self._note(entry, waits=True)
             case Kind.INVALID:
                 self._loose += 1
                 if reading.id is not None:  # it may be answered by its id, or be served by a lenient server
@@ -159,9 +162,11 @@ class Judge:
 
     def _revision_of(self, reading: Reading) -> str:
         meta = reading.params.get("_meta")
-        if isinstance(meta, dict) and VERSION in meta:
-            return meta[VERSION] if meta[VERSION] in MODERN else "unknown"
-        return self._revision
+        if not isinstance(meta, dict) or VERSION not in meta:
+            return self._revision
+        if not isinstance(meta[VERSION], str):  # wrong params, or a version that nobody knows: both can be said of it
+            return ""
+        return meta[VERSION] if meta[VERSION] in MODERN else "unknown"
 
     def _withdraw(self, id_: Json) -> None:
         if is_id(id_):
