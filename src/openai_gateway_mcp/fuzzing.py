@@ -77,9 +77,10 @@ def fuzz(
     junit: _Junit = None,
     replay: _Replay = None,
 ) -> None:
-    """Attack any MCP server, and hold it to the specification: fuzz [OPTIONS] -- COMMAND...
+    """Attack any MCP server, and hold it to the specification.
 
-    Says what it found as conversations that --replay has again. Exits with 1 where anything was found.
+    fuzz [OPTIONS] -- COMMAND... prints what it finds as conversations that --replay has again, and exits with 1 where
+    there is any.
     """
     try:
         import hypothesis.configuration  # noqa: PLC0415 - the extra, which no other command needs
