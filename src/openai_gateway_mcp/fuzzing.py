@@ -42,9 +42,14 @@ _Headers = Annotated[
 ]
 _Seconds = Annotated[
     float | None,
-    typer.Option(min=0, metavar="N", help="How long to search. [default: 60, unless --examples]", show_default=False),
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="How long to search; each finding takes up to a minute more. [default: 60, unless --examples]",
+        show_default=False,
+    ),
 ]
-_Examples = Annotated[int | None, typer.Option(min=1, metavar="N", help="How many conversations to have at most.")]
+_Examples = Annotated[int | None, typer.Option(min=1, metavar="N", help="How many conversations to have.")]
 _Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="The same seed says the same. Default: any.")]
 _Patience = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")]
 _Calls = Annotated[
@@ -127,19 +132,17 @@ def _run(work: Callable[[Opening], int], start: Starting) -> int:
     from openai_gateway_mcp.fuzz.survey import NoServer  # noqa: PLC0415
 
     code = INTERRUPTED
-    wrong = ""
+    wrong: Exception | None = None
     try:
         code = trio.run(in_a_thread, work, start)
     except* KeyboardInterrupt:
         say("interrupted")
     except* NoServer:
-        wrong = "It answers as no MCP server of any known revision does."
-    except* OSError as group:
-        wrong = f"The server can't be started: {group.exceptions[0]}"
-    except* ConfigError as group:
-        wrong = str(group.exceptions[0])
-    if wrong:
-        raise ConfigError(wrong)
+        wrong = ConfigError("It answers as no MCP server of any known revision does.")
+    except* (BrokenPipeError, ConfigError) as group:  # of the former typer makes a quiet end, if it is in no group
+        wrong = group.exceptions[0]
+    if wrong is not None:
+        raise wrong
     return code
 
 
@@ -193,7 +196,7 @@ class _Told:
         from openai_gateway_mcp.fuzz.report import as_script, file_name  # noqa: PLC0415 - as above
 
         text = as_script(finding)
-        typer.echo(f"{text}")
+        typer.echo(text)
         if self._corpus is not None:
             path = self._corpus / file_name(finding)
             try:
@@ -273,7 +276,13 @@ def _read(path: Path) -> str:
 def _over_stdio(command: Sequence[str], patience: float) -> Starting:
     from openai_gateway_mcp.fuzz.stdio import Process  # noqa: PLC0415 - as above
 
-    return lambda nursery: Process.start(nursery, command, patience=patience)
+    async def start(nursery: trio.Nursery) -> Process:
+        try:
+            return await Process.start(nursery, command, patience=patience)
+        except OSError as error:
+            raise ConfigError(f"The server can't be started: {error}.") from None
+
+    return start
 
 
 def _over_http(url: str, headers: Sequence[str], patience: float) -> Starting:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,6 +107,17 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, faulty: Sequence[str]) -> N
     assert "can't be written" in refusal(
         fuzz("--examples", "1", "--patience", "1", "--corpus", str(tmp_path / "faulty.py"), *faulty)
     )
+
+
+def test_who_has_read_enough_ends_it_quietly(tmp_path: Path) -> None:
+    script = tmp_path / "script.jsonl"
+    script.write_text('{"finish": true}\n')
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "openai_gateway_mcp", "fuzz", "--replay", str(script), "--", *OURS]
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_where_nobody_listens_it_says_so() -> None:

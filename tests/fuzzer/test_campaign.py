@@ -42,7 +42,7 @@ def test_a_finding_is_short_and_its_script_shows_it_again(fault: type[Connection
         campaign.search(Budget(seconds=None, examples=campaign.conversations + 100))
         assert campaign.conversations <= 5_000  # what is drawn depends on all modules that are imported
     assert campaign.findings == told
-    assert len({finding.key for finding in told}) == len(told)
+    assert len({finding.deviation.key for finding in told}) == len(told)
     finding = next(finding for finding in told if finding.deviation.rule.id == rule)
     assert finding.shows_again
     assert sum(isinstance(step, Say) for step in finding.steps) <= 5

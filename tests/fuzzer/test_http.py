@@ -194,6 +194,14 @@ async def test_a_modern_request_says_in_headers_what_it_asks(name: str, header: 
     assert not any(name.startswith("mcp-") for name in second.headers)
 
 
+async def test_a_version_that_no_header_can_say_is_in_none() -> None:
+    params: dict[str, Any] = {"_meta": {VERSION: "2026-07-\u016e28"}}
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params}).encode()
+    async with served(lambda _: Answer(body=PONG)) as (session, requests):
+        await session.say(line + b"\n")
+    assert not any(name.startswith("mcp-") for name in requests[0].headers)
+
+
 @given(st.lists(st.sampled_from(["a", "\u2028", "data: b", ""]), min_size=1, max_size=5), st.data())
 def test_events_are_the_same_wherever_their_bytes_are_cut(texts: list[str], data: Any) -> None:
     end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))

@@ -164,6 +164,7 @@ def test_every_rule_is_seen_to_be_broken() -> None:
         [*MODERN, ask("tools/call", _meta=META), result({"resultType": "input_required"}), SETTLED],
         [*MODERN, ask("tools/list", _meta={**META, VERSION: "1999"}), error(-32022), SETTLED],
         [*MODERN, ask("tools/list", _meta={**META, VERSION: -1}), error(-32602), SETTLED],
+        [*MODERN, ask("tools/list", _meta={**META, VERSION: "2026-07-\u016e28"}), error(-32020), SETTLED],
         [*MODERN, ask("subscriptions/listen", _meta=META), SETTLED],
         # A batch of the one revision that has them, and of one that has not.
         [

@@ -32,11 +32,6 @@ class Finding:
     shows_again: bool = True
     """False for one that was seen once, and not again when the same was said."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Two findings with the same one are one."""
-        return key_of(self.deviation)
-
 
 @attrs.frozen(kw_only=True)
 class Budget:
@@ -44,11 +39,6 @@ class Budget:
 
     seconds: float | None
     examples: int | None
-
-
-def key_of(deviation: Deviation) -> tuple[str, str]:
-    """What tells it from others."""
-    return deviation.rule.id, deviation.about
 
 
 def replay(opening: Callable[[], Line], steps: Sequence[Step], *, patience: float) -> Conversation:
@@ -71,14 +61,14 @@ class Campaign:
     seed: int = 0
     conversations: int = attrs.field(default=0, init=False)
     findings: list[Finding] = attrs.field(factory=list, init=False)
-    _known: set[tuple[str, str]] = attrs.field(factory=set)
-    _fresh: list[Finding] = attrs.field(factory=list)
+    _known: set[tuple[str, str]] = attrs.field(factory=set, init=False)
+    _fresh: list[Finding] = attrs.field(factory=list, init=False)
 
     def again(self, steps: Sequence[Step]) -> bool:
         """Whether an earlier finding's conversation shows anything; what it shows is a finding, and made no shorter."""
         conversation = replay(self.opening, steps, patience=self.patience)
-        fresh = [one for one in conversation.judge.deviations if key_of(one) not in self._known]
-        for deviation in {key_of(one): one for one in fresh}.values():
+        fresh = [one for one in conversation.judge.deviations if one.key not in self._known]
+        for deviation in {one.key: one for one in fresh}.values():
             self._keep(Finding(deviation, steps, conversation.heard))
         return bool(conversation.judge.deviations)
 
@@ -129,13 +119,13 @@ class Campaign:
 
     def noticed(self, conversation: Conversation, deviation: Deviation) -> None:
         """A conversation, which goes on, has shown it."""
-        self._known.add(key_of(deviation))
+        self._known.add(deviation.key)
         # With an end, so that what the server was slow to say is waited for when the same is said again.
         steps = [*(step for step in conversation.steps if step != Finish()), Finish()]
         self._fresh.append(Finding(deviation, steps, tuple(conversation.heard), shows_again=False))
 
     def _keep(self, finding: Finding) -> None:
-        self._known.add(finding.key)
+        self._known.add(finding.deviation.key)
         self.findings.append(finding)
         self.found(finding)
 
@@ -147,7 +137,7 @@ class Campaign:
             nonlocal shortest, tries
             tries -= 1
             conversation = replay(self.opening, steps, patience=self.patience)
-            same = [one for one in conversation.judge.deviations if key_of(one) == finding.key]
+            same = [one for one in conversation.judge.deviations if one.key == finding.deviation.key]
             if same:
                 shortest = Finding(same[0], tuple(conversation.steps), tuple(conversation.heard))
             return bool(same)

@@ -27,17 +27,17 @@ class Ended(Exception):
 
 @attrs.frozen
 class Refused:
-    """This line, a newline less, was turned away by the transport itself (an HTTP status): no message answers it."""
+    """This line (without its newline) was turned away by the transport, by an HTTP status: no message answers it."""
 
     line: bytes
 
 
 Heard = bytes | Refused | Deviation
-"""A line that the server said; or what the transport has to tell beside lines: of which it is the judge."""
+"""A line that the server said; or what only the transport can see."""
 
 
 class Line(Protocol):
-    """The way to one server, started for one conversation. What of it `finish` leaves, or who raised Ended, is gone."""
+    """The way to one server, for one conversation. After `finish`, or once Ended was raised, nothing of it is left."""
 
     keeps_order: bool
     """Whether an answer shows that all that was said before it was read."""

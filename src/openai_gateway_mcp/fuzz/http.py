@@ -160,8 +160,8 @@ class Session:
         if said in MODERN and reading.method:
             name = reading.params.get(_NAMED_BY.get(reading.method, ""))
             headers["mcp-method"] = reading.method
-            headers["mcp-name"] = name if isinstance(name, str) else ""
-        return {**_PLAIN, **{name: _header(value) for name, value in headers.items() if value}}
+            headers["mcp-name"] = _header(name) if isinstance(name, str) else ""
+        return {**_PLAIN, **{name: value for name, value in headers.items() if _SAFE.fullmatch(value)}}
 
 
 @functools.cache
@@ -171,7 +171,7 @@ def _authorities() -> ssl.SSLContext:
 
 
 def _header(value: str) -> str:
-    """What may stand in a header as it is does, unless it could be taken for the other way to write it."""
+    """A name, which alone has a second way to be written: as it is, if it can stand there and isn't taken for that."""
     if _SAFE.fullmatch(value) and not value.startswith("=?"):
         return value
     return f"=?base64?{base64.b64encode(value.encode('utf-8', 'replace')).decode()}?="

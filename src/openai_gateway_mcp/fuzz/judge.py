@@ -45,7 +45,7 @@ class Asked:
     told: float | None = None
     is_withdrawn: bool = False
     waits: bool = False
-    """Its answer waits for those of others, in a batch: when it was made nobody can tell."""
+    """In a batch: its answer waits for those of others, and a cancellation of what is completed may be ignored."""
     is_over: bool = False
     """The server has answered something that was said after the withdrawal."""
     answers: int = 0
@@ -164,9 +164,12 @@ class Judge:
         meta = reading.params.get("_meta")
         if not isinstance(meta, dict) or VERSION not in meta:
             return self._revision
-        if not isinstance(meta[VERSION], str):  # wrong params, or a version that nobody knows: both can be said of it
-            return ""
-        return meta[VERSION] if meta[VERSION] in MODERN else "unknown"
+        said = meta[VERSION]
+        if not isinstance(said, str) or not said.isascii() or not said.isprintable():
+            return (
+                ""  # a version that nobody knows, or wrong params, or what no header can say: it is the server's choice
+            )
+        return said if said in MODERN else "unknown"
 
     def _withdraw(self, id_: Json) -> None:
         if is_id(id_):

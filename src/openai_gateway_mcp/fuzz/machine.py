@@ -34,7 +34,7 @@ class Conversations(RuleBasedStateMachine):
     facts: ClassVar[Facts]
     patience: ClassVar[float] = 5.0
     known: ClassVar[Collection[tuple[str, str]]] = ()
-    """Deviations that are found already, by rule and `about`."""
+    """The keys of deviations that are found already."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Conversations(RuleBasedStateMachine):
         fresh = self.conversation.judge.deviations[self._judged :]
         self._judged += len(fresh)
         for deviation in fresh:
-            if (deviation.rule.id, deviation.about) not in self.known:
+            if deviation.key not in self.known:
                 self.deviated(deviation)
 
 

@@ -64,8 +64,13 @@ BY_ID: Final = {rule.id: rule for rule in RULES}
 
 @attrs.frozen
 class Deviation:
-    """A rule that was not kept. Two with the same rule and `about` are one finding."""
+    """A rule that was not kept."""
 
     rule: Rule
     about: str
     text: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Two with the same one are one finding."""
+        return self.rule.id, self.about

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import signal
+import subprocess
 from collections.abc import Sequence
 from typing import Final, Self
 
@@ -42,13 +43,12 @@ class Process:
     @classmethod
     async def start(cls, nursery: trio.Nursery, command: Sequence[str], *, patience: float) -> Self:
         """Raises OSError where there is no such program."""
-        pipe = -1
         process = await trio.lowlevel.open_process(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         )
-        # Without a bound: it is read whatever it says, or it might wait for us while we wait for it.
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise RuntimeError("a process without the pipes that it was started with")
+        # Without a bound: it is read whatever it says, or it might wait for us while we wait for it.
         self = cls(patience, process, process.stdin, *trio.open_memory_channel[bytes](math.inf))
         nursery.start_soon(self._live, process.stdout, process.stderr)
         return self
