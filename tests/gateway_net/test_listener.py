@@ -192,6 +192,14 @@ async def test_what_two_readers_may_read_differently_is_refused_and_the_connecti
     assert b"connection: close" in said.lower()
 
 
+@pytest.mark.parametrize("field", [b"X:%b\x01", b"X:%bb\x01", b"X: a%b\x01", b"Content-Length: 1%bb"])
+async def test_no_head_is_read_more_often_than_it_is_long(field: bytes, autojump_clock: MockClock) -> None:
+    """With a million blanks, what tries each of them as a beginning or an end is at it for hours."""
+    async with served(echo, bounds=Bounds(head_bytes=2_000_000)) as client:
+        await client.send(GET[:-2] + field % (b" " * 1_000_000) + b"\r\n\r\n")
+        assert status_of(await client.all()) == 400
+
+
 async def test_an_encoding_that_is_not_understood_is_refused(autojump_clock: MockClock) -> None:
     assert status_of(await said_to(GET[:-2] + b"Transfer-Encoding: gzip\r\n\r\n")) == 400
 

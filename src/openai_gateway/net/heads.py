@@ -9,13 +9,12 @@ from typing import Any, Final
 import attrs
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-# A value is one line of visible characters with blanks between them: no bare CR or LF, no NUL, no folded line, no blank
-# before the colon. RFC 9112 lets a server mend some of these; every proxy that did so has had its CVE for it.
-_VALUE: Final = rb"(?:[\x21-\x7e\x80-\xff](?:[ \t\x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?"
-_HEAD: Final = re.compile(
-    rb"%b [!-~]+ HTTP/1\.[01]\r\n(?:%b:[ \t]*%b[ \t]*\r\n)*\r\n" % (_TOKEN, _TOKEN, _VALUE), re.DOTALL
-)
-_LENGTH: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding):[ \t]*([^\r]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+# A value is one line of visible characters and blanks: no bare CR or LF, no NUL, no folded line, no blank before the
+# colon. RFC 9112 lets a server mend some of these; every proxy that did so has had its CVE for it. The blanks around it
+# are no part of the pattern: what can be read as the one or as the other is tried both ways, for each of them.
+_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
+_HEAD: Final = re.compile(rb"%b [!-~]+ HTTP/1\.[01]\r\n(?:%b:%b\r\n)*\r\n" % (_TOKEN, _TOKEN, _VALUE), re.DOTALL)
+_LENGTH: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding):([^\r]*)(?=\r\n)", re.IGNORECASE)
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TARGET: Final = re.compile(r"(/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)(?:\?([A-Za-z0-9/._~!$&'()*+,;=:@%?-]*))?")
 _DOTS: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
@@ -74,7 +73,7 @@ def refuse_unsound(head: bytes) -> None:
         raise PeerError(400, "The head of the request is not sound.")
     # RFC 9112, 6.3: whoever believes the other length reads the next request at another place. h11 makes one of two
     # that are the same, and takes a length beside chunks: so it is looked at before h11 sees it.
-    lengths = _LENGTH.findall(head)
+    lengths = [length.strip(b" \t") for length in _LENGTH.findall(head)]
     if len(lengths) > 1:
         raise PeerError(400, "The request says more than once how long its body is.")
     if lengths and not (lengths[0].isdigit() or lengths[0].lower() == b"chunked"):
