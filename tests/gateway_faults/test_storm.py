@@ -109,7 +109,7 @@ def leaves_connections_open(patch: pytest.MonkeyPatch) -> None:
 
 def takes_what_is_left_over_for_the_next_answer(patch: pytest.MonkeyPatch) -> None:
     def renew(connection: Connection) -> bool:
-        connection._http.start_next_cycle()
+        connection._body = None
         connection._served = True
         connection._sent = connection._answering = connection._complete = False
         return True

@@ -1,4 +1,4 @@
-"""The head of a request: what is let through is read the same by three readers, and a refusal quotes nothing."""
+"""The head of a request: what is let through is read the same by four readers, and a refusal quotes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import h11
 from hypothesis import strategies as st
 
-from openai_gateway.net.heads import PeerError, Request, refuse_unsound, request_of
+from openai_gateway.net.heads import PeerError, Request, request_of
 from openai_gateway_mcp.fuzz.damage import mutated
 from tests.guided.target import Target, by_choices, examples
 
@@ -56,20 +56,19 @@ HEADS = st.builds(
     _FIRST,
     st.lists(_FIELDS, max_size=5).flatmap(lambda fields: st.permutations([b"host: a", *fields])),
 )
-Refuse = Callable[[bytes], None]
+Read = Callable[[bytes], Request]
 
 
-def target(refuse: Refuse = refuse_unsound) -> Target:
+def target(read: Read = request_of) -> Target:
     def check(data: bytes) -> None:
         head, end, _ = data.lstrip(b"\r\n").partition(END)
         if not end:
             return
         try:
-            request = received(refuse, head + end)
+            request = read(head + end)
         except PeerError as error:
             quotes_nothing(error)
-            return
-        if request is not None:
+        else:
             agree(head, request)
 
     return Target(
@@ -86,21 +85,21 @@ def quotes_nothing(error: PeerError) -> None:
     assert len(error.words) < 100
 
 
-def received(refuse: Refuse, head: bytes) -> Request | None:
-    """The request as the listener makes it; None where h11 is what refuses. Raises PeerError."""
-    refuse(head)
+def by_h11(head: bytes) -> h11.Request:
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
     connection.receive_data(head)
-    try:
-        event = connection.next_event()
-    except h11.RemoteProtocolError:
-        return None
+    event = connection.next_event()
     assert isinstance(event, h11.Request), "a head that is whole was no request"
-    return request_of(method=event.method, target=event.target, headers=event.headers, version=event.http_version)
+    return event
 
 
 def agree(head: bytes, request: Request) -> None:
-    """Line by line, and by the standard library, it is what h11 made of it."""
+    """It is what h11 makes of it, the standard library, and whoever goes line by line."""
+    other = by_h11(head + END)
+    assert (request.method, request.target) == (other.method.decode(), other.target.decode())
+    assert request.version == other.http_version.decode()
+    assert list(request.headers.raw) == [(name, value) for name, value in other.headers]
+
     first, *lines = head.split(b"\r\n")
     assert not {13, 10, 0}.intersection(b"".join((first, *lines)))
     method, target, _ = first.decode("ascii").split(" ")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.guided import (
+    answers,
     arguments,
     config,
     conversations,
@@ -36,5 +37,6 @@ TARGETS: Final[Mapping[str, Target]] = {
         config.target(),
         litellm.target(),
         heads.target(),
+        answers.target(),
     )
 }

@@ -12,10 +12,11 @@ import yaml
 
 from openai_gateway.config.litellm.yaml_file import read_yaml
 from openai_gateway.errors import ConfigError
-from openai_gateway.net.heads import refuse_unsound
+from openai_gateway.net.heads import Request, request_of
 from openai_gateway.routing.calls import Call, Chunk
 from openai_gateway.routing.dialects import UpstreamRequest
 from openai_gateway.routing.reading import Reading
+from openai_gateway.wire.http1 import AnswerHead, Body, Sized
 from openai_gateway.wire.sse import Comment, Decoder, Event
 from openai_gateway.wire.strict import loads
 from openai_gateway.wire.structure import structure
@@ -27,6 +28,7 @@ from openai_gateway_mcp.protocol.over_http import VERSION, Fields, Posted, Refus
 from tests.fuzz.oracle import MODERN
 from tests.fuzz.planted import AnswersTwice
 from tests.guided import (
+    answers,
     arguments,
     config,
     conversations,
@@ -40,6 +42,7 @@ from tests.guided import (
     strict_json,
 )
 from tests.guided import jsonrpc as jsonrpc_target
+from tests.guided.answers import AnswerReader
 from tests.guided.target import DRAWN, Target
 from tests.guided.targets import TARGETS
 
@@ -109,9 +112,17 @@ def believes_the_body(body: bytes, fields: Fields, server: Any) -> Posted:
         return read_post(b'{"jsonrpc":"2.0","method":"x"}', {VERSION: [MODERN]}, server)
 
 
-def refuses_no_second_length(head: bytes) -> None:
+def refuses_no_second_length(head: bytes) -> Request:
     lines = head.split(b"\r\n")
-    refuse_unsound(b"\r\n".join(line for line in lines if not line.lower().startswith(b"content-length:")))
+    return request_of(b"\r\n".join(line for line in lines if not line.lower().startswith(b"content-length:")))
+
+
+class BelievesTheLength(AnswerReader):
+    """Where there are chunks too."""
+
+    def body(self, head: AnswerHead) -> Body:
+        length = head.fields.get(b"content-length", b"")
+        return Sized(int(length)) if length.isdigit() else super().body(head)
 
 
 def marks_the_callers_own_body(kind: str, call: Call, *, stream: bool) -> UpstreamRequest:
@@ -146,6 +157,7 @@ PLANTED: Mapping[str, Callable[[], Target]] = {
     "arguments": lambda: arguments.target(leaves_out_what_it_does_not_know),
     "litellm": lambda: litellm.target(lets_pyyamls_errors_through),
     "config": lambda: config.target(shows_what_came),
+    "answers": lambda: answers.target(BelievesTheLength),
     "heads": lambda: heads.target(refuses_no_second_length),
 }
 

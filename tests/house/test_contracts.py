@@ -39,6 +39,7 @@ BREACHES = (
     Breach("httpx beneath the engine alone", "openai_gateway/engine/upstream.py", "import httpx"),
     Breach("httpx beneath the engine alone", "openai_gateway/net/connection.py", "import httpx"),
     Breach("one room speaks the bytes of HTTP", "openai_gateway/engine/upstream.py", "import h11"),
+    Breach("one room speaks the bytes of HTTP", "openai_gateway_mcp/relay.py", "import openai_gateway.wire.http1"),
     Breach(
         "MCP uses the gateway by its public face",
         "openai_gateway_mcp/features/application.py",

@@ -48,7 +48,7 @@ def test_licence_readme_and_typing_marks_are_inside(wheel: zipfile.ZipFile) -> N
 
 def test_the_wheel_requires_what_was_argued_and_no_more(wheel: zipfile.ZipFile) -> None:
     required = [line for line in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert len(required) == 8
+    assert len(required) == 7
 
 
 def test_the_classifiers_name_every_python_that_the_package_allows_here() -> None:

@@ -96,12 +96,11 @@ async def ask(
 
 
 def _complete(headers: list[tuple[str, str]], request: UpstreamRequest, place: Place) -> list[tuple[str, str]]:
-    """With those that HTTP asks for: a Host, if the configuration names none, and the length of the body."""
-    if not any(name.lower() == "host" for name, _ in headers):
-        headers = [("Host", place.host), *headers]
-    if request.size or request.method != "GET":
-        headers = [*headers, ("Content-Length", str(request.size))]
-    return headers
+    """With those that HTTP asks for: a Host, which comes first, and the length of the body."""
+    hosts = [field for field in headers if field[0].lower() == "host"]  # where the configuration names one
+    others = [field for field in headers if field not in hosts] if hosts else headers
+    length = [("Content-Length", str(request.size))] if request.size or request.method != "GET" else []
+    return [*(hosts or [("Host", place.host)]), *others, *length]
 
 
 async def pieces_of(form: Form) -> AsyncGenerator[bytes, None]:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
-import h11
 import trio
 
-from openai_gateway.net.connection import Body, Connection, NetError, Unsendable, Watch
+from openai_gateway.net.connection import Connection, Content, NetError, Unsendable, Watch
 from openai_gateway.net.pool import Limits, Place, Pool
 from openai_gateway.net.tls import client_context
 from openai_gateway.net.words import innermost
+from openai_gateway.wire.http1 import AnswerHead, NotHttp, Sending
 
 OpenStream = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a byte stream to a host (a name or an IP address) and a port. Raises OSError."""
 
 Around = Callable[[], AbstractContextManager[None]]
 """What stands around each wait for the peer."""
-
-RawHeaders = list[tuple[str, str]] | list[tuple[bytes, bytes]]
 
 _SECONDS_TO_PROBE: Final = 60
 
@@ -69,8 +67,8 @@ class Http11Client:
         *,
         method: str,
         target: bytes,
-        headers: RawHeaders,
-        body: Body,
+        headers: Sequence[tuple[str, str]],
+        body: Content,
         watch: Watch,
         fresh: bool = False,
     ) -> Answer:
@@ -78,7 +76,7 @@ class Http11Client:
 
         `headers` are sent as they are, and say Host and the length of the body. `fresh`: on a new connection.
         """
-        request = _request(method, target, headers)
+        request = _sending(method, target, headers)
         pool = self.pool(origin)
         place = await pool.take(watch, fresh=fresh)
         try:
@@ -130,7 +128,7 @@ class Http11Client:
 class Answer:
     """An answer that is being received. For one task at a time."""
 
-    def __init__(self, head: h11.Response, place: Place, connection: Connection) -> None:
+    def __init__(self, head: AnswerHead, place: Place, connection: Connection) -> None:
         self._head = head
         self._place = place
         self._connection = connection
@@ -138,7 +136,7 @@ class Answer:
 
     @property
     def status(self) -> int:
-        return self._head.status_code
+        return self._head.status
 
     @property
     def reason(self) -> bytes:
@@ -147,21 +145,17 @@ class Answer:
     @property
     def http_version(self) -> bytes:
         """`1.1`, or what else the server said."""
-        return self._head.http_version
+        return self._head.version
 
     @property
-    def raw_headers(self) -> Iterable[tuple[bytes, bytes]]:
+    def raw_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """As they came, names in their own letters."""
-        return self._head.headers.raw_items()
+        return self._head.raw
 
     @property
     def headers(self) -> dict[str, str]:
         """With names in small letters; of a repeated one the values are joined by a comma."""
-        found: dict[str, str] = {}
-        for raw_name, raw_value in self._head.headers.raw_items():  # faster than h11's own iteration
-            name, value = raw_name.decode("ascii").lower(), _text(raw_value)
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        return found
+        return {name.decode("ascii"): _text(value) for name, value in self._head.fields.items()}
 
     async def read(self, around: Around) -> bytes:
         """Some of the body, as it comes; b"" after its end, and then the connection is kept. Raises NetError."""
@@ -183,12 +177,12 @@ class Answer:
         await self._place.aclose()
 
 
-def _request(method: str, target: bytes, headers: RawHeaders) -> h11.Request:
+def _sending(method: str, target: bytes, headers: Sequence[tuple[str, str]]) -> Sending:
     try:
-        return h11.Request(method=method, target=target, headers=headers)
-    except (h11.LocalProtocolError, UnicodeError):
-        pass  # its words quote the header, which may be the key
-    raise Unsendable("the request has a header that cannot be sent")
+        return Sending(method, target, headers)
+    except NotHttp as error:
+        words = str(error)
+    raise Unsendable(words)
 
 
 def _text(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an upstream: h11 over a trio stream, one exchange after the other."""
+"""One HTTP/1.1 connection to an upstream over a trio stream, one exchange after the other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, aclosing, suppress
 from functools import partial
 from typing import Final, Protocol
 
-import h11
 import trio
 
 from openai_gateway.net.tls import undecrypted
 from openai_gateway.net.words import innermost
+from openai_gateway.wire.http1 import AnswerHead, Body, Cut, HeadReader, NotHttp, Sending, body_of_answer
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Of an answer's head, of its trailers, of a chunk's head. Node refuses heads over 16 KiB, Go over 10 MiB; those of
@@ -34,11 +34,13 @@ _LAST_WORDS: Final = 1.0
 _TURNS: Final = 8
 """Turns of the scheduler after which a stream that had something to read has given it; memory streams take four."""
 
+_HALF_A_HEAD: Final = "the server closed the connection within the head of its answer"
+
 _KEEP_ALIVE: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*(\d{1,9})", re.IGNORECASE)
 
 
 Pieces = Callable[[], AsyncGenerator[bytes, None]]
-Body = bytes | Pieces
+Content = bytes | Pieces
 """All of a body, or what gives it piece by piece, each time from its beginning."""
 
 
@@ -84,7 +86,10 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._data = bytearray()  # that came and was not looked at yet
+        self._heads = HeadReader(MAX_HEAD_BYTES)
+        self._body: Body | None = None  # of this exchange's answer, once its head was read
+        self._keeps = False  # what the server said of the connection
         self._served = False  # an exchange before this one
         self._sent = False  # the whole request of this exchange
         self._answering = False
@@ -92,17 +97,18 @@ class Connection:
         self._complete = False  # the answer of this exchange
         self._doubtful = False  # the answer had two lengths, of which somebody on the way may believe the other
         self._failure: NetError | None = None
+        self._to_head = False  # of an answer without a body, whatever its head says
         self._ahead = bytearray()  # of the body, read before anybody asked for it
         self.idle_limit: float | None = None
         """The seconds for which the server said it keeps the connection while it is idle, if it did."""
 
-    async def ask(self, request: h11.Request, body: Body, watch: Watch) -> h11.Response:
+    async def ask(self, request: Sending, content: Content, watch: Watch) -> AnswerHead:
         """Send, and give the head of the answer. Raises NetError."""
         watch.sending(reused=self._served)
-        if not isinstance(body, bytes):
-            head = self._checked(request)
-            return await self._ask_listening(partial(self._send_pieces, head, body, watch), watch)
-        data = self._written(request, body)
+        self._to_head = request.is_head
+        if not isinstance(content, bytes):
+            return await self._ask_listening(partial(self._send_pieces, request, content, watch), watch)
+        data = _written(request, content)
         if len(data) > _BLIND_BYTES:
             return await self._ask_listening(partial(self._send, data), watch)
         await self._send(data)
@@ -127,12 +133,11 @@ class Connection:
 
     def renew(self) -> bool:
         """Whether another exchange may follow; if so, the connection is ready for it."""
-        http = self._http
-        done = http.our_state is h11.DONE and http.their_state is h11.DONE
         # What follows an answer that nobody asked for would be taken for the next one.
-        if not done or not self._sent or self._doubtful or http.trailing_data != (b"", False):
+        is_done = self._complete and self._sent and self._keeps and not self._doubtful
+        if not is_done or self._ended or self._data or self._failure is not None:
             return False
-        http.start_next_cycle()
+        self._body = None
         self._served = True
         self._sent = self._answering = self._complete = False
         return True
@@ -154,42 +159,32 @@ class Connection:
             scope.cancel()
             await self._stream.aclose()
 
-    def _written(self, request: h11.Request, body: bytes) -> bytes:
-        return b"".join(map(self._checked, (request, h11.Data(data=body), h11.EndOfMessage())))
-
-    def _checked(self, event: h11.Event) -> bytes:
-        try:
-            return self._http.send(event) or b""
-        except h11.LocalProtocolError as error:  # a body that is not as long as its head says
-            words = str(error)
-        raise Unsendable(words)
-
-    async def _send_pieces(self, head: bytes, body: Pieces, watch: Watch) -> None:
+    async def _send_pieces(self, request: Sending, content: Pieces, watch: Watch) -> None:
         """A body that is read while it is sent. As long as it gets on the clock of the answer begins anew."""
         try:
-            await self._stream.send_all(head)
-            async with aclosing(body()) as pieces:
+            await self._stream.send_all(request.head)
+            async with aclosing(content()) as pieces:
                 async for piece in pieces:
-                    await self._stream.send_all(self._checked(h11.Data(data=piece)))
+                    await self._stream.send_all(request.piece(piece))
                     if not self._answering:
                         watch.sending(reused=self._served)
-            await self._stream.send_all(self._checked(h11.EndOfMessage()))
+            await self._stream.send_all(request.end())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # whether it was refused or the server is gone, reading says
-        except (OSError, Unsendable) as error:  # it cannot be read, or is not as long as was said
+        except (OSError, NotHttp) as error:  # it cannot be read, or is not as long as was said
             self._failure = Unsendable(f"the body cannot be read: {innermost(error)}")
             await self.aclose()
             return
         self._sent = True
 
-    async def _ask_listening(self, send: Callable[[], Awaitable[None]], watch: Watch) -> h11.Response:
+    async def _ask_listening(self, send: Callable[[], Awaitable[None]], watch: Watch) -> AnswerHead:
         """Send while listening: a server may refuse a large body without reading it, and never read on."""
-        found: h11.Response | NetError
+        found: AnswerHead | NetError
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             try:
                 found = await self._head(watch)
-                if found.status_code >= 300:  # a redirect too: nobody follows it
+                if found.status >= 300:  # a redirect too: nobody follows it
                     await self._read_ahead()
                     nursery.cancel_scope.cancel()
             except NetError as error:
@@ -217,48 +212,52 @@ class Connection:
             return  # whether it was refused or the server is gone, reading says
         self._sent = True
 
-    async def _head(self, watch: Watch) -> h11.Response:
+    async def _head(self, watch: Watch) -> AnswerHead:
         for _ in range(MAX_INTERIM_ANSWERS + 1):
-            while (event := self._next_event()) is h11.NEED_DATA:
+            while (head := self._next_head()) is None:
+                if self._ended:
+                    raise Gone(_HALF_A_HEAD if self._data else "the server closed the connection without an answer")
                 await self._receive()
                 if not self._answering and not self._ended:
                     self._answering = True
                     watch.answering()
-            if isinstance(event, h11.Response):
-                fields = {name.lower(): value for name, value in event.headers.raw_items()}
-                self.idle_limit = _idle_limit(fields.get(b"keep-alive", b""))
-                self._doubtful = b"transfer-encoding" in fields and b"content-length" in fields
-                return event
+            if head.status == 101:
+                raise Unreadable("it changes to a protocol that nobody asked for")
+            if head.status >= 200:
+                return head
         raise Unreadable(f"more than {MAX_INTERIM_ANSWERS} interim answers")
+
+    def _next_head(self) -> AnswerHead | None:
+        try:
+            head = self._heads.take(self._data) if self._data else None
+            if head is not None and head.status >= 200:
+                self._body = body_of_answer(head, most=MAX_HEAD_BYTES, to_head=self._to_head)
+                self._keeps, self._doubtful = head.keeps, head.has_two_lengths
+                self.idle_limit = _idle_limit(head.fields.get(b"keep-alive", b""))
+        except NotHttp as error:
+            words = str(error)
+        else:
+            return head
+        raise Unreadable(words)
 
     def _received(self) -> bytes:
         """The body as far as it was read already. An error waits until that has been given."""
         if self._failure is not None:
             raise self._failure
-        found: list[bytes] = []
+        if self._body is None:
+            return b""
         try:
-            while not self._complete:
-                event = self._next_event()
-                if isinstance(event, h11.Data):
-                    found.append(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    self._complete = True
-                else:
-                    break
-        except NetError as error:
-            self._failure = error
-            if not found:
-                raise
-        return b"".join(found)
-
-    def _next_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
-        try:
-            return self._http.next_event()
-        except h11.RemoteProtocolError as error:
-            words = str(error)
-        if not self._ended:
-            raise Unreadable(words)
-        raise Gone(words if self._answering else "the server closed the connection without an answer")
+            found = self._body.take(self._data)
+            if self._ended and not found:
+                self._body.end()
+        except NotHttp as error:
+            self._failure = Unreadable(str(error))
+        except Cut as error:
+            self._failure = Gone(str(error))
+        else:
+            self._complete = self._body.is_over
+            return found
+        raise self._failure
 
     async def _receive(self) -> None:
         try:
@@ -268,7 +267,15 @@ class Connection:
                 raise self._failure from None
             raise Gone(innermost(error)) from None
         self._ended = not data
-        self._http.receive_data(bytes(data))  # a copy only where memory streams gave a bytearray
+        self._data += data
+
+
+def _written(request: Sending, content: bytes) -> bytes:
+    try:
+        return b"".join((request.head, request.piece(content), request.end()))
+    except NotHttp as error:  # a body that is not as long as its head says
+        words = str(error)
+    raise Unsendable(words)
 
 
 def _idle_limit(keep_alive: bytes) -> float | None:

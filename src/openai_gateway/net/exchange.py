@@ -1,4 +1,4 @@
-"""One client's connection to the listener: h11 over a stream, one request and its answer after the other."""
+"""One client's connection to the listener: one request and its answer after the other."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-import h11
 import trio
 
 from openai_gateway.net.bounds import Bounds
-from openai_gateway.net.heads import Headers, PeerError, Request, refuse_unsound, request_of
+from openai_gateway.net.heads import Headers, PeerError, Request, request_of
 from openai_gateway.net.incoming import PIECE, Incoming
+from openai_gateway.wire.http1 import (
+    CONTINUE,
+    LAST_CHUNK,
+    Body,
+    Chunked,
+    NotHttp,
+    Sized,
+    answer_head,
+    chunk,
+    says_close,
+)
 
 __all__ = ["Conversation", "Exchange", "Handler", "Headers", "PeerError", "Refuse", "Request"]
 
@@ -31,13 +42,18 @@ _LOG: Final = logging.getLogger(__name__)
 class Exchange:
     """One request, and the answer to it. The handler is cancelled as soon as the client is gone."""
 
-    def __init__(self, request: Request, conversation: Conversation, http: h11.Connection) -> None:
+    def __init__(self, request: Request, conversation: Conversation, came: bytearray) -> None:
+        """`came`: what was read already beyond the head."""
         self.request = request
         self.begun = False
         self._conversation = conversation
-        self._http = http
+        self._came = came
+        self._body = _body_of(request, conversation.bounds.head_bytes)
+        self._waits_to_be_asked = request.version != "1.0" and "100-continue" in _words(request, "expect")
         self._stalls = conversation.bounds.body_seconds
-        self._closes = False
+        self._closes = request.version == "1.0" or any(map(says_close, request.headers.all("connection")))
+        self._is_chunked = False
+        self._is_answered = False
         self._is_taken = False
 
     def close_after(self) -> None:
@@ -48,12 +64,15 @@ class Exchange:
         """The whole body. Raises PeerError, with 413 for one that is longer than `most` bytes."""
         if (length := self.request.headers.get("content-length")) is not None and int(length) > most:
             raise self._too_large(most)
-        body = bytearray()
-        while piece := await self.receive():
+        first = await self.receive()
+        if self._body.is_over and len(first) <= most:
+            return first
+        body = bytearray(first)
+        while len(body) <= most:
+            if not (piece := await self.receive()):
+                return bytes(body)
             body += piece
-            if len(body) > most:
-                raise self._too_large(most)
-        return bytes(body)
+        raise self._too_large(most)
 
     def _too_large(self, most: int) -> PeerError:
         self.close_after()
@@ -62,96 +81,124 @@ class Exchange:
     async def receive(self) -> bytes:
         """Some of the body, b"" at its end. Raises PeerError: 400 for what is none, 408 for what comes too slowly."""
         while True:
-            event = self._next_event()
-            if isinstance(event, h11.Data):
-                return bytes(event.data)
-            if event is not h11.NEED_DATA:
-                return b""
+            try:
+                found = self._body.take(self._came)
+            except NotHttp:
+                self.close_after()
+                raise PeerError(400, "The body of the request is not sound.") from None
+            if found or self._body.is_over:
+                return found
             await self._wait_for_body()
 
-    def _next_event(self) -> Any:
-        try:
-            return self._http.next_event()
-        except h11.RemoteProtocolError:
-            self.close_after()
-            raise PeerError(400, "The body of the request is not sound.") from None
-
     async def _wait_for_body(self) -> None:
-        if self._http.they_are_waiting_for_100_continue:
-            head = self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
-            await self._conversation.write(head or b"")
+        if self._waits_to_be_asked:
+            self._waits_to_be_asked = False
+            await self._conversation.write(CONTINUE)
         began = trio.current_time()
         with trio.move_on_after(self._stalls) as clock:
             if not await self._conversation.incoming.wait():
                 await self._conversation.leave()
+                raise PeerError(400, "The body of the request is not whole.")
         if clock.cancelled_caught:
             self.close_after()
             raise PeerError(408, "The body of the request comes too slowly.")
+        self._waits_to_be_asked = False
         data = self._conversation.incoming.take()
         self._stalls += began - trio.current_time() + len(data) / self._conversation.bounds.body_rate
-        self._http.receive_data(data)
+        self._came += data
 
     async def answer(self, status: int, headers: Fields = (), body: bytes = b"") -> None:
         """The whole answer."""
-        self.begun = True
-        fields = self._fields(headers, ("content-length", str(len(body))))
-        data = self._sent(h11.Response(status_code=status, headers=fields, reason=_reason(status)))
-        if self.request.method != "HEAD" and body:
-            data += self._sent(h11.Data(data=body))
-        await self._conversation.write(data + self._sent(h11.EndOfMessage()))
+        data = self._head(status, headers, ("content-length", str(len(body))))
+        self._is_answered = True
+        await self._conversation.write(data if self.request.method == "HEAD" else data + body)
 
     async def begin(self, status: int, headers: Fields = ()) -> None:
         """The head of an answer whose length is not known yet."""
-        self.begun = True
-        is_old = self._http.their_http_version == b"1.0"  # it knows no chunks: the end of the connection is the end
-        fields = self._fields(headers, None if is_old else ("transfer-encoding", "chunked"))
+        self._is_chunked = self.request.version != "1.0"  # it knows no chunks: the end of the connection is the end
         await self._conversation.write(
-            self._sent(h11.Response(status_code=status, headers=fields, reason=_reason(status)))
+            self._head(status, headers, ("transfer-encoding", "chunked") if self._is_chunked else None)
         )
 
     async def send(self, data: bytes) -> None:
         """Some of the body. It waits for a slow reader."""
         if data and self.request.method != "HEAD":
-            await self._conversation.write(self._sent(h11.Data(data=data)))
+            await self._conversation.write(chunk(data) if self._is_chunked else data)
 
     async def finish(self) -> None:
         """The end of an answer that `begin` began. One that is never finished is cut, and the client sees that."""
-        await self._conversation.write(self._sent(h11.EndOfMessage()))
+        self._is_answered = True
+        if self._is_chunked and self.request.method != "HEAD":
+            await self._conversation.write(LAST_CHUNK)
 
     async def take_over(self) -> Tunnel:
         """The connection itself, for what another protocol says on it from here on; nothing is answered any more.
 
         Raises PeerError (400) for a request with a body, whose end nobody could tell from what follows.
         """
-        event = self._next_event()
-        if not isinstance(event, h11.EndOfMessage):
+        if self._body.take(self._came) or not self._body.is_over:
             self.close_after()
             raise PeerError(400, "A request to change the protocol has no body.")
         self.begun = self._is_taken = True
         self._conversation.incoming.on_gone = None  # whoever took it sees its end, and may have something to put away
         await trio.lowlevel.checkpoint()
-        return Tunnel(self._conversation, self._http.trailing_data[0])
+        return Tunnel(self._conversation, bytes(self._came))
 
-    def _fields(self, headers: Fields, framing: tuple[str, str] | None) -> list[tuple[str, str]]:
+    def _head(self, status: int, headers: Fields, framing: tuple[str, str] | None) -> bytes:
         fields = [*headers, ("date", _date(int(time.time())))]
         if framing is not None:
             fields.append(framing)
-        if self._closes or self._conversation.is_closing() or self._is_unreadable():
+        self._closes = self._closes or self._conversation.is_closing() or self._is_unreadable()
+        if self._closes:
             fields.append(("connection", "close"))
-        return fields
+        data = answer_head(status, _reason(status), fields)
+        self.begun = True
+        self._waits_to_be_asked = False
+        return data
 
     def _is_unreadable(self) -> bool:
         """Whether so much of the body was not read that reading it costs more than another connection."""
-        if self._http.their_state is not h11.SEND_BODY:
+        if self._body.is_over:
             return False
         length = self.request.headers.get("content-length")
-        return self._http.they_are_waiting_for_100_continue or int(length or 0) > self._conversation.bounds.unread_bytes
+        return self._waits_to_be_asked or int(length or 0) > self._conversation.bounds.unread_bytes
 
-    def _sent(self, event: h11.Event) -> bytes:
-        return self._http.send(event) or b""
-
+    @property
     def is_finished(self) -> bool:
-        return self._is_taken or self._http.our_state in {h11.DONE, h11.MUST_CLOSE}
+        """Whether nothing more will be answered to this request."""
+        return self._is_answered or self._is_taken
+
+    async def rest(self) -> bytes | None:
+        """What came after this request, once it is answered; None where no other request may follow on the connection.
+
+        What is left of a small body is read for that.
+        """
+        if self._closes or self._is_taken:
+            return None
+        if not self._body.is_over and not await self._read_out():
+            return None
+        return bytes(self._came)
+
+    async def _read_out(self) -> bool:
+        """The rest of the body, which nobody wanted; whether it came at once, and was small."""
+        unread = self._conversation.bounds.unread_bytes
+        with trio.move_on_after(self._conversation.bounds.linger_seconds), suppress(PeerError):
+            while unread >= 0:
+                if not (piece := await self.receive()):
+                    return True
+                unread -= len(piece)
+        return False
+
+
+def _body_of(request: Request, most: int) -> Body:
+    """What follows its head, which says in one way at most how long it is; `most` as in Chunked."""
+    if request.headers.get("transfer-encoding") is not None:
+        return Chunked(most)
+    return Sized(int(request.headers.get("content-length") or 0))
+
+
+def _words(request: Request, name: str) -> list[str]:
+    return [word.strip(" \t") for value in request.headers.all(name) for word in value.lower().split(",")]
 
 
 class Tunnel:
@@ -258,21 +305,22 @@ class Conversation:
 
     async def _one(self, around: Callable[[], Any]) -> bool:
         """One request and its answer; whether another may follow."""
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.bounds.head_bytes)
         try:
             head = await self._head()
             if head is None:
                 return False
             with around():
-                exchange = self._exchange(http, head)
+                exchange = self._exchange(head)
                 await self._handle(exchange)
         except PeerError as error:
             await self._refuse_head(error)
             return False
-        if self._is_cut or not exchange.is_finished():
+        if self._is_cut or not exchange.is_finished:
             self._is_cut = True
             return False
-        return await self._next(http, exchange)
+        rest = await exchange.rest()
+        self._raw = rest or b""
+        return rest is not None
 
     async def _head(self) -> bytes | None:
         """The raw head of the next request; None where there is none. Raises PeerError."""
@@ -296,26 +344,12 @@ class Conversation:
             raise PeerError(431, f"The head of the request is larger than {self.bounds.head_bytes:,} bytes.")
         return self._raw[: end + len(_END_OF_HEAD)]
 
-    def _exchange(self, http: h11.Connection, head: bytes) -> Exchange:
-        refuse_unsound(head)
-        http.receive_data(self._raw)
-        self._raw = b""
-        try:
-            event = http.next_event()
-        except h11.RemoteProtocolError as error:
-            status = error.error_status_hint
-            raise PeerError(status, "The head of the request is not sound.") from None
-        assert isinstance(event, h11.Request)  # noqa: S101 - the head is whole, so nothing else can come of it
+    def _exchange(self, head: bytes) -> Exchange:
+        came, self._raw = bytearray(self._raw[len(head) :]), b""
         request = request_of(
-            method=event.method,
-            target=event.target,
-            headers=event.headers,
-            version=event.http_version,
-            peer=self._peer,
-            is_tls=isinstance(self._stream, trio.SSLStream),
-            certificate=self._certificate,
+            head, peer=self._peer, is_tls=isinstance(self._stream, trio.SSLStream), certificate=self._certificate
         )
-        return Exchange(request, self, http)
+        return Exchange(request, self, came)
 
     async def _handle(self, exchange: Exchange) -> None:
         with trio.CancelScope() as scope:
@@ -345,35 +379,17 @@ class Conversation:
                 headers, body = self._refuse(500, "The gateway failed by a fault of its own.")
                 await exchange.answer(500, headers, body)
 
-    async def _next(self, http: h11.Connection, exchange: Exchange) -> bool:
-        """Whether the connection is ready for another request; what is left of a small body is read for that."""
-        if http.our_state is h11.DONE and http.their_state is h11.SEND_BODY:
-            unread = self.bounds.unread_bytes
-            with trio.move_on_after(self.bounds.linger_seconds):
-                try:
-                    while http.their_state is h11.SEND_BODY and unread > 0:
-                        unread -= len(await exchange.receive())
-                except PeerError:
-                    return False
-        if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
-            return False
-        self._raw = http.trailing_data[0]
-        return True
-
     async def _refuse_head(self, error: PeerError) -> None:
-        """h11 may be in any state: what it could not read cannot be answered by it."""
         headers, body = self._refuse(error.status, error.words)
-        http = h11.Connection(h11.SERVER)
         fields = [
             *headers,
             ("date", _date(int(time.time()))),
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        head = http.send(h11.Response(status_code=error.status, headers=fields, reason=_reason(error.status))) or b""
         with trio.CancelScope() as scope:
             self._scope = scope
-            await self.write(head + body)
+            await self.write(answer_head(error.status, _reason(error.status), fields) + body)
         self._scope = None
 
     async def _farewell(self) -> None:

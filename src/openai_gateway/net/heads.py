@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import attrs
 
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+from openai_gateway.wire.http1 import LINE, MOST_DIGITS, TOKEN
+
 # A value is one line of visible characters and blanks: no bare CR or LF, no NUL, no folded line, no blank before the
 # colon. RFC 9112 lets a server mend some of these; every proxy that did so has had its CVE for it. The blanks around it
 # are no part of the pattern: what can be read as the one or as the other is tried both ways, for each of them.
-_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
-_HEAD: Final = re.compile(rb"%b [!-~]+ HTTP/1\.[01]\r\n(?:%b:%b\r\n)*\r\n" % (_TOKEN, _TOKEN, _VALUE), re.DOTALL)
-_LENGTH: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding):([^\r]*)(?=\r\n)", re.IGNORECASE)
+_HEAD: Final = re.compile(rb"(%b) ([!-~]+) HTTP/(1\.[01])\r\n((?:%b:%b\r\n)*)\r\n" % (TOKEN, TOKEN, LINE), re.DOTALL)
+_FIELD: Final = re.compile(rb"([^:\r\n]+):([^\r]*)\r\n")
+_LENGTHS: Final = frozenset({b"content-length", b"transfer-encoding"})
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _TARGET: Final = re.compile(r"(/(?!/)[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)(?:\?([A-Za-z0-9/._~!$&'()*+,;=:@%?-]*))?")
 _DOTS: Final = re.compile(r"/\.{1,2}(?:/|\Z)")
@@ -36,13 +37,19 @@ class Headers:
     """The fields of a head in their order, names in small letters, values as latin-1 reads them."""
 
     raw: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
+    _first: dict[str, str] = attrs.field(init=False, repr=False, eq=False)
+
+    @_first.default
+    def _first_of_each(self) -> dict[str, str]:
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self.raw)}
 
     def get(self, name: str) -> str | None:
         """The first field of that name."""
-        wanted = name.encode("latin-1")
-        return next((value.decode("latin-1") for field, value in self.raw if field == wanted), None)
+        return self._first.get(name)
 
     def all(self, name: str) -> tuple[str, ...]:
+        if name not in self._first:
+            return ()
         wanted = name.encode("latin-1")
         return tuple(value.decode("latin-1") for field, value in self.raw if field == wanted)
 
@@ -54,7 +61,8 @@ class Headers:
 class Request:
     """The head of a request. `target` is as it was sent, `path` and `query` its two parts, nothing in them decoded.
 
-    `peer` is the client's address as the socket has it, `certificate` what `ssl.getpeercert` says of the one it showed.
+    `version` is 1.1 or 1.0, `peer` the client's address as the socket has it, `certificate` what `ssl.getpeercert` says
+    of the one it showed.
     """
 
     method: str
@@ -62,37 +70,26 @@ class Request:
     path: str
     query: str = attrs.field(repr=False)
     headers: Headers
+    version: str = "1.1"
     peer: str = ""
     is_tls: bool = False
     certificate: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
 
 
-def refuse_unsound(head: bytes) -> None:
-    """Raises PeerError for a head that is not word for word what RFC 9112 writes. It ends with its empty line."""
-    if _HEAD.fullmatch(head) is None:
-        raise PeerError(400, "The head of the request is not sound.")
-    # RFC 9112, 6.3: whoever believes the other length reads the next request at another place. h11 makes one of two
-    # that are the same, and takes a length beside chunks: so it is looked at before h11 sees it.
-    lengths = [length.strip(b" \t") for length in _LENGTH.findall(head)]
-    if len(lengths) > 1:
-        raise PeerError(400, "The request says more than once how long its body is.")
-    if lengths and not (lengths[0].isdigit() or lengths[0].lower() == b"chunked"):
-        raise PeerError(400, "The request says in a way that is not understood how long its body is.")
-
-
 def request_of(
-    *,
-    method: bytes,
-    target: bytes,
-    headers: Iterable[tuple[bytes, bytes]],
-    version: bytes,
-    peer: str = "",
-    is_tls: bool = False,
-    certificate: Mapping[str, Any] | None = None,
+    head: bytes, *, peer: str = "", is_tls: bool = False, certificate: Mapping[str, Any] | None = None
 ) -> Request:
-    """The request of a head that is sound line by line. Raises PeerError where its lines do not go together."""
-    fields = Headers(tuple(headers))
-    _refuse_other_hosts(fields, version)
+    """The request of a head, which ends with its empty line. Raises PeerError for one that is not word for word what
+    RFC 9112 writes, or whose lines do not go together.
+    """
+    sound = _HEAD.fullmatch(head)
+    if sound is None:
+        raise PeerError(400, "The head of the request is not sound.")
+    method, target, version, lines = sound.groups()
+    raw = tuple((name.lower(), value.strip(b" \t")) for name, value in _FIELD.findall(lines))
+    _refuse_other_lengths(raw)
+    headers = Headers(raw)
+    _refuse_other_hosts(headers, version)
     text = target.decode("ascii")
     found = _TARGET.fullmatch(text)
     if found is None or _DOTS.search(found[1]) or _ESCAPE.search(found[1]):
@@ -102,11 +99,23 @@ def request_of(
         target=text,
         path=found[1],
         query=found[2] or "",
-        headers=fields,
+        headers=headers,
+        version=version.decode("ascii"),
         peer=peer,
         is_tls=is_tls,
         certificate=certificate,
     )
+
+
+def _refuse_other_lengths(raw: Iterable[tuple[bytes, bytes]]) -> None:
+    """RFC 9112, 6.3: whoever believes the other length reads the next request at another place."""
+    lengths = [(name, value) for name, value in raw if name in _LENGTHS]
+    if len(lengths) > 1:
+        raise PeerError(400, "The request says more than once how long its body is.")
+    for name, value in lengths:
+        is_length = name == b"content-length" and value.isdigit() and len(value) <= MOST_DIGITS
+        if not is_length and (name, value.lower()) != (b"transfer-encoding", b"chunked"):
+            raise PeerError(400, "The request says in a way that is not understood how long its body is.")
 
 
 def _refuse_other_hosts(fields: Headers, version: bytes) -> None:

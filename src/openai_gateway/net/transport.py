@@ -38,7 +38,7 @@ _TERMS: Final[dict[type[NetError], type[httpx.TransportError]]] = {
 
 
 class Http11Transport(httpx.AsyncBaseTransport):
-    """An Http11Client as a transport of httpx. The engine takes `client` itself: httpx's values cost as much as h11."""
+    """An Http11Client as a transport of httpx. The engine takes `client` itself: httpx's values are dear."""
 
     def __init__(
         self, *, connect: OpenStream = open_tcp, tls: ssl.SSLContext | None = None, limits: Limits | None = None
@@ -55,7 +55,7 @@ class Http11Transport(httpx.AsyncBaseTransport):
                 origin,
                 method=request.method,
                 target=request.url.raw_path,
-                headers=request.headers.raw,
+                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
                 body=body,
                 watch=extensions.get(WATCH, _UNWATCHED),
                 fresh=extensions.get(FRESH, False),

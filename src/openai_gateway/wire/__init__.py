@@ -1,1 +1,1 @@
-"""Bytes to values and back: strict JSON, strict structuring, server-sent events."""
+"""Bytes to values and back: strict JSON, strict structuring, server-sent events, HTTP/1.1."""
