@@ -164,6 +164,11 @@ def test_a_broken_json_file_is_refused(file: tuple[Json, bytes], data: st.DataOb
             with_entries(broken.encode(), Format.JSON, [SERVER])
 
 
+def test_toml_with_a_number_of_too_many_digits_is_refused() -> None:
+    with pytest.raises(Unreadable):
+        with_entries(b"a = " + b"9" * 5000, Format.TOML, [TOML_ENTRY])
+
+
 @pytest.mark.parametrize(
     "content",
     [

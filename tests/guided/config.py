@@ -194,6 +194,7 @@ def target(read: Read = load) -> Target:
         ),
         sound=lambda: [
             FULL.encode(),
+            b"[cache]\nttl = " + b"9" * 400 + b"\n",  # once no float() could be made of it
             *(data.replace(OF_FILE.encode(), b"a-key") for data in examples(mutated(FILES), 80)),
         ],
     )

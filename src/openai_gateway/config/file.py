@@ -6,7 +6,7 @@ import importlib.util
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,14 +109,28 @@ def key_sources(path: str) -> dict[str, Any]:
 def parsed(text: str, path: str) -> dict[str, Any]:
     """The TOML in `text`. Raises ConfigError, which quotes nothing of it."""
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = _syntax_error(str(error), text, path)
     except RecursionError:
         message = f"{path} is no usable TOML: its lists or tables are nested too deep."
     except ValueError:  # Python's limit for the digits of an integer
         message = f"{path} is no usable TOML: it holds a number with too many digits."
+    else:
+        for place in _beyond_64_bits(content):
+            document = Document(name=path, lines=lines_of(text))
+            raise document.fault(place, "a whole number here has more than 64 bits, which TOML does not allow.")
+        return content
     raise ConfigError(message)
+
+
+def _beyond_64_bits(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a number is that tomllib lets through, and neither float() nor repr() takes."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield place
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _beyond_64_bits(member, (*place, key))
 
 
 def _read(path: str) -> tuple[str, int]:

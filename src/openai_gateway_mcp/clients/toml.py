@@ -21,7 +21,7 @@ def read(text: str) -> Json:
     """What it says. Raises Unreadable."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, and Python's of a number with too many digits
         raise Unreadable(f"it is not valid TOML: {error}") from None
 
 

@@ -84,7 +84,7 @@ class Part:
         try:
             is_odd = isinstance(value, str) and (not value.isascii() or "_" in value)  # float() would take "1_0"
             number = math.nan if value is None or isinstance(value, bool) or is_odd else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         sound = (number > 0 if above else number >= 0) and number <= most and math.isfinite(number)
         if value is not None and not sound:
