@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Final
@@ -45,8 +46,8 @@ class Admission:
 
     def check(self, request: Request) -> None:
         """Raises GatewayError (403)."""
-        name = urlsplit(f"//{request.headers.get('host') or ''}").hostname or ""
-        is_ours = is_loopback(name) if self.only_loopback else not self.hosts
+        name, is_local = _read(request.headers.get("host") or "")
+        is_ours = is_local if self.only_loopback else not self.hosts
         if not is_ours and name.lower() not in self.hosts:
             raise _forbidden("The Host of the request is none of this server's.", "host_not_allowed")
         for origin in request.headers.all("origin"):
@@ -58,6 +59,13 @@ class Admission:
         scheme = "https" if request.is_tls else "http"
         is_checked = self.only_loopback or bool(self.hosts)
         return is_checked and origin.lower() == f"{scheme}://{request.headers.get('host') or ''}".lower()
+
+
+@functools.lru_cache(maxsize=256)  # clients say the same few
+def _read(host: str) -> tuple[str, bool]:
+    """The name in a Host, and whether it is one of this machine alone."""
+    name = urlsplit(f"//{host}").hostname or ""
+    return name, is_loopback(name)
 
 
 def _forbidden(message: str, code: str) -> GatewayError:

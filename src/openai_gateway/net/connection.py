@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import trio
 
+from openai_gateway.net import promptly
 from openai_gateway.net.tls import undecrypted
 from openai_gateway.net.words import innermost
 from openai_gateway.wire.http1 import AnswerHead, Body, Cut, HeadReader, NotHttp, Sending, body_of_answer
@@ -207,7 +208,9 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         try:
-            await self._stream.send_all(data)
+            sent = await promptly.send(self._stream, data)
+            if sent < len(data):
+                await self._stream.send_all(data[sent:])
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # whether it was refused or the server is gone, reading says
         self._sent = True
@@ -261,7 +264,7 @@ class Connection:
 
     async def _receive(self) -> None:
         try:
-            data = await self._stream.receive_some(PIECE_BYTES)
+            data = await promptly.receive(self._stream, PIECE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if self._failure is not None:
                 raise self._failure from None

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import trio
 
+from openai_gateway.net import promptly
 from openai_gateway.net.bounds import Bounds
 from openai_gateway.net.heads import Headers, PeerError, Request, request_of
 from openai_gateway.net.incoming import PIECE, Incoming
@@ -263,7 +264,7 @@ class Conversation:
         self._peer = peer
         self._certificate = certificate
         self._raw = b""
-        self._scope: trio.CancelScope | None = None
+        self._scope = trio.CancelScope()  # around all that is done for this client
         self._is_cut = False
 
     async def run(self, around: Callable[[], Any]) -> None:
@@ -272,8 +273,10 @@ class Conversation:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.incoming.read)
                 try:
-                    while await self._one(around):
-                        pass
+                    with self._scope:
+                        while await self._one(around):
+                            pass
+                    self._is_cut = self._is_cut or self._scope.cancelled_caught
                 finally:
                     with trio.CancelScope(shield=True, deadline=trio.current_time() + self.bounds.linger_seconds):
                         await self._farewell()
@@ -285,11 +288,13 @@ class Conversation:
         """In pieces, each under a clock: a reader may be slow, but not stand still."""
         is_whole = False
         try:
-            for start in range(0, len(data), PIECE):
+            sent = await promptly.send(self._stream, data[:PIECE])
+            while sent < len(data):
                 with trio.move_on_after(self.bounds.write_seconds) as clock:
-                    await self._stream.send_all(data[start : start + PIECE] if len(data) > PIECE else data)
+                    await self._stream.send_all(data[sent : sent + PIECE])
                 if clock.cancelled_caught:
                     await self.leave()
+                sent += PIECE
             is_whole = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await self.leave()
@@ -299,8 +304,7 @@ class Conversation:
     async def leave(self) -> None:
         """The client is gone: the handler ends here, cancelled."""
         self._is_cut = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _one(self, around: Callable[[], Any]) -> bool:
@@ -352,17 +356,13 @@ class Conversation:
         return Exchange(request, self, came)
 
     async def _handle(self, exchange: Exchange) -> None:
-        with trio.CancelScope() as scope:
-            self._scope = scope
-            self.incoming.on_gone = scope.cancel
-            if self.incoming.gone.is_set():
-                scope.cancel()
-            try:
-                await self._answered(exchange)
-            finally:
-                self._scope = self.incoming.on_gone = None
-        if scope.cancelled_caught:
-            self._is_cut = True
+        self.incoming.on_gone = self._scope.cancel
+        if self.incoming.gone.is_set():
+            self._scope.cancel()
+        try:
+            await self._answered(exchange)
+        finally:
+            self.incoming.on_gone = None
 
     async def _answered(self, exchange: Exchange) -> None:
         try:
@@ -387,10 +387,7 @@ class Conversation:
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        with trio.CancelScope() as scope:
-            self._scope = scope
-            await self.write(answer_head(error.status, _reason(error.status), fields) + body)
-        self._scope = None
+        await self.write(answer_head(error.status, _reason(error.status), fields) + body)
 
     async def _farewell(self) -> None:
         """End it so that the last answer is read: what still comes must not make the kernel reset the connection."""

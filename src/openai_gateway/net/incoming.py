@@ -7,6 +7,8 @@ from typing import Final
 
 import trio
 
+from openai_gateway.net import promptly
+
 PIECE: Final = 64 * 1024
 """What is read at once, and read ahead at most."""
 
@@ -30,7 +32,7 @@ class Incoming:
         """Until the client says no more. An end counts as going away: who half-closes wants no answer (as in nginx)."""
         while True:
             try:
-                data = await self._stream.receive_some(PIECE)
+                data = await promptly.receive(self._stream, PIECE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
