@@ -24,6 +24,7 @@ _FIRST = st.sampled_from(
             b"HTTP/1.1  200 OK",
             b"HTTP/1.1 2000",
             b"HTTP/1.1 099",
+            b"HTTP/1.1 101 x",
         ],
         *[b"http/1.1 200 OK", b"ICY 200 OK", b"HTTP/1.1 200 a\0b", b"SSH-2.0-canary-0123456789", b""],
     ]

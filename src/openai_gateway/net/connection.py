@@ -224,8 +224,6 @@ class Connection:
                 if not self._answering and not self._ended:
                     self._answering = True
                     watch.answering()
-            if head.status == 101:
-                raise Unreadable("it changes to a protocol that nobody asked for")
             if head.status >= 200:
                 return head
         raise Unreadable(f"more than {MAX_INTERIM_ANSWERS} interim answers")

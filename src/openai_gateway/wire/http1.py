@@ -114,6 +114,8 @@ def _answer_head(head: bytes) -> AnswerHead:
         lines = _FOLD.sub(b" ", lines)
     if _FIELDS.fullmatch(lines) is None:
         raise NotHttp("a line of its head is no header field")
+    if first[2] == b"101":
+        raise NotHttp("it changes to a protocol that nobody asked for")
     return AnswerHead(
         first[1],
         int(first[2]),

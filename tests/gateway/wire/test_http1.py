@@ -171,6 +171,11 @@ def test_an_answer_that_has_no_body_has_none_whatever_it_says(status: int) -> No
     assert not head.has_two_lengths
 
 
+def test_an_answer_that_changes_the_protocol_is_none() -> None:
+    with pytest.raises(NotHttp, match="nobody asked for"):
+        HeadReader(MOST).take(bytearray(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"))
+
+
 def test_two_lengths_are_known_and_an_old_server_keeps_nothing() -> None:
     said = bytearray(b"HTTP/1.0 200 x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n")
     head = HeadReader(MOST).take(said)
