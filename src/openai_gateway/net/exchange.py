@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -276,7 +277,6 @@ class Conversation:
                     with self._scope:
                         while await self._one(around):
                             pass
-                    self._is_cut = self._is_cut or self._scope.cancelled_caught
                 finally:
                     with trio.CancelScope(shield=True, deadline=trio.current_time() + self.bounds.linger_seconds):
                         await self._farewell()
@@ -328,25 +328,31 @@ class Conversation:
 
     async def _head(self) -> bytes | None:
         """The raw head of the next request; None where there is none. Raises PeerError."""
-        deadline = trio.current_time() + self.bounds.head_seconds if self._raw else None
+        if not self._raw and not await self._first_bytes():
+            return None
+        deadline = trio.current_time() + self.bounds.head_seconds
         while (end := self._raw.find(_END_OF_HEAD)) < 0:
             if len(self._raw) > self.bounds.head_bytes:
                 raise PeerError(431, f"The head of the request is larger than {self.bounds.head_bytes:,} bytes.")
-            until = trio.current_time() + self.bounds.idle_seconds if deadline is None else deadline
-            with trio.move_on_at(until) as clock:
+            with trio.move_on_at(deadline) as clock:
                 if not await self.incoming.wait():
                     return None
             if clock.cancelled_caught:
-                if deadline is None:
-                    return None
                 raise PeerError(408, "The head of the request comes too slowly.")
             self._raw += self.incoming.take()
-            if deadline is None:
-                self._raw = self._raw.lstrip(b"\r\n")  # RFC 9112, 2.2: an empty line before a request is none of it
-                deadline = trio.current_time() + self.bounds.head_seconds if self._raw else None
         if end > self.bounds.head_bytes:
             raise PeerError(431, f"The head of the request is larger than {self.bounds.head_bytes:,} bytes.")
         return self._raw[: end + len(_END_OF_HEAD)]
+
+    async def _first_bytes(self) -> bool:
+        """Wait for those of the next request; whether there are any. Whoever is idle for too long is left."""
+        while not self._raw:
+            self._scope.deadline = trio.current_time() + self.bounds.idle_seconds  # cheaper than a scope of its own
+            if not await self.incoming.wait():
+                return False
+            self._scope.deadline = math.inf
+            self._raw = self.incoming.take().lstrip(b"\r\n")  # RFC 9112, 2.2: an empty line before it is none of it
+        return True
 
     def _exchange(self, head: bytes) -> Exchange:
         came, self._raw = bytearray(self._raw[len(head) :]), b""
