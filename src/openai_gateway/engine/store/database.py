@@ -73,7 +73,7 @@ class Database:
         """
         job = _Job(work, keys)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._ask(job)
+        await self._ask(job)
         try:
             await job.done.wait()
         except trio.Cancelled:
@@ -81,22 +81,25 @@ class Database:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + 3 * _BUSY):
                     await job.done.wait()
                     if job.error is None:
-                        self._ask(_Job(undo(job.result), keys))
+                        await self._ask(_Job(undo(job.result), keys))
             raise
         if job.error is not None:
             raise _unusable(job.error)
         result: T = job.result
         return result
 
-    def _ask(self, job: _Job[Any]) -> None:
-        """With all that this turn of trio's scheduler asks for: it goes over at once, in the next turn.
+    async def _ask(self, job: _Job[Any]) -> None:
+        """With all that this turn of trio's scheduler asks for: whoever asked first gives it over, in the next turn.
 
         Given over one by one, the first would wake the thread, which takes the interpreter from the other calls and
         opens a transaction for too few.
         """
         self._asked.append(job)
         if len(self._asked) == 1:
-            self._token.run_sync_soon(self._hand_over)
+            try:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            finally:
+                self._hand_over()
 
     def _hand_over(self) -> None:
         if self._asked:  # a transaction for nothing would renew the lease of a process that has left
