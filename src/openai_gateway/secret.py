@@ -188,14 +188,18 @@ def _cut(text: str, spans: list[tuple[int, int]]) -> str:
 _WORD: Final = r"(?!\[redacted\])[^\s\"'`,;&<>\\]+"
 
 # needle: a lower-case piece that must be there before the pattern is tried; a search for it costs next to nothing.
-# pattern: compiled (and kept by `re`) when it is first needed, which at most starts none is.
+# pattern: compiled (and kept by `re`) when it is first needed, which at most starts none is. A group that is repeated
+# takes 130 bytes each time unless it is possessive, and a text may have millions of characters.
 _SHAPES: Final = (
     *(
-        (prefix.lower(), rf"(?<![A-Za-z0-9]){prefix}(?:[A-Za-z0-9_*\-]|\.(?=[\w.*])|…){{8,}}()")
+        (prefix.lower(), rf"(?<![A-Za-z0-9]){prefix}(?:[A-Za-z0-9_*\-]|\.(?=[\w.*])|…){{8,}}+()")
         for prefix in ("sk-", "ogw_", "gsk_", "xai-", "hf_", "AIza", "pplx-", "nvapi-", "ghp_", "eyJ")
     ),
     # The words are what sentences about the scheme go on with ("using Bearer auth").
-    ("bearer", rf"(?i)(\bbearer(?:\s|%20|\+)+)(?!(?:auth|authentication|token|tokens|scheme|header)\b){_WORD}"),
+    (
+        "bearer",
+        rf"(?i)(\bbearer(?:[\s+]++|(?:%20)++)++)(?!(?:auth|authentication|token|tokens|scheme|header)\b){_WORD}",
+    ),
     ("key", rf"(?i)(\bapi[-_ ]?key\\?[\"']?\s*[:=]\s*\\?[\"']?(?!\s)){_WORD}"),
     (
         "authorization",

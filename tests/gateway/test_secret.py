@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import traceback
+import tracemalloc
 from urllib.parse import quote
 
 import pytest
@@ -29,6 +30,25 @@ def test_a_secret_shows_only_its_name() -> None:
     assert f"{secret:>24}" == "  Secret(OPENAI_API_KEY)"
     assert secret.reveal() == KEY
     assert not hasattr(secret, "__dict__")
+
+
+@pytest.mark.parametrize("text", [
+    "bearer" + " " * 1_000_000,
+    "bearer" + "%20+" * 250_000,
+    "sk-" + "a" * 1_000_000,
+    "sk-" + "a." * 500_000,
+])  # fmt: skip
+def test_what_looks_like_a_key_takes_no_more_room_than_it_has(text: str) -> None:
+    """A pattern that remembers each step takes 130 bytes for a character, and a caller may send 32 million of them."""
+    redact = redactor().redact
+    redact("bearer abcdefghijkl sk-abcdefghijkl")  # so that its patterns are compiled
+    tracemalloc.start()
+    try:
+        redact(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * len(text)
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])

@@ -165,6 +165,15 @@ async def test_a_call_names_no_file_of_another_key(tmp_path: Path, reference: di
         assert len(here.asked) == 2
 
 
+@pytest.mark.parametrize("id_", [{}, [], [{}], 1, None])
+async def test_what_is_no_text_names_no_file(tmp_path: Path, id_: Any) -> None:
+    async with house(tmp_path) as here:
+        body = says({"type": "code_interpreter", "container": {"file_ids": [id_]}})
+        said = await here.ask("POST", "/v1/chat/completions", key=await here.key(), body=body)
+        assert (said.status, said.error["code"]) == (404, "not_found")
+        assert not here.asked
+
+
 async def test_a_download_that_breaks_off_is_cut_and_has_its_row(tmp_path: Path) -> None:
     cut = http(200, b"x" * 100).replace(b"content-length: 100", b"content-length: 200") + b""
     async with house(

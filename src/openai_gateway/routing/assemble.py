@@ -19,7 +19,7 @@ vLLM and SGLang say "abort" where the engine dropped the request (it shuts down,
 _INPUT: Final = ("prompt_tokens", "input_tokens")
 _OUTPUT: Final = ("completion_tokens", "output_tokens")
 
-_TOO_MANY: Final = 2**53
+TOO_MANY: Final = 2**53
 """Tokens that no call has; up to here every reader of JSON holds an integer exactly (RFC 8259, 6), a float too."""
 
 
@@ -159,4 +159,4 @@ def _count(counts: Mapping[str, Json], *names: str) -> int | None:
     said = next((counts[name] for name in names if counts.get(name) is not None), 0)
     if isinstance(said, float) and said.is_integer():  # of a server that knows no integers
         said = int(said)
-    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < _TOO_MANY else None
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < TOO_MANY else None

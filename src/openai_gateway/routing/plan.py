@@ -232,10 +232,13 @@ def _healthy_first(targets: Iterable[Target], health: Health, now: float) -> tup
     return tuple(sorted(once.values(), key=lambda target: not health.allows(target.name, now)))
 
 
+_LONGEST_SHOWN: Final = 200  # characters of a name; a caller may send one of 32 MiB
+
+
 def _not_allowed(name: str) -> GatewayError:
     return GatewayError(
         kind=Kind.PERMISSION,
-        message=f"This key may not use the model {name!r}.",
+        message=f"This key may not use the model {name[:_LONGEST_SHOWN]!r}.",
         hint="Ask for one of those that the list of models names.",
         param="model",
     )
@@ -247,7 +250,7 @@ def _unknown_model(name: str, table: RouteTable, models: tuple[str, ...] | None)
     served = list(dict.fromkeys(row.name for row in table.rows if is_allowed(row.name, models)))
     return GatewayError(
         kind=Kind.MODEL_NOT_FOUND,
-        message=f"The model {name!r} is not served here.",
+        message=f"The model {name[:_LONGEST_SHOWN]!r} is not served here.",
         hint=did_you_mean(name, served) or f"Served are: {', '.join(served[:10])}{', …' if len(served) > 10 else ''}.",
         param="model",
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from openai_gateway.routing.assemble import TOO_MANY
 from openai_gateway.routing.calls import Call, Json, Usage
 
 
@@ -78,7 +79,8 @@ class Continuation:
         added["total_tokens"] = sum(added.values())
         return {
             **usage,
-            **{name: usage[name] + more for name, more in added.items() if type(usage.get(name)) is int},
+            # What is no number of tokens stays: the sum of it might have more digits than can be written.
+            **{name: usage[name] + more for name, more in added.items() if _is_count(usage.get(name))},
         }
 
 
@@ -90,3 +92,7 @@ def _only_begins(json: Mapping[str, Json]) -> bool:
     if choices[0].get("finish_reason") is not None or not isinstance(delta, Mapping):
         return False
     return all(name == "role" or not value for name, value in delta.items())
+
+
+def _is_count(value: Json) -> bool:
+    return type(value) is int and abs(value) < TOO_MANY

@@ -107,7 +107,8 @@ class Objects:
     async def refuse_foreign(self, raw: bytes, body: Mapping[str, Json], key: VirtualKey) -> None:
         """Raises GatewayError for a call that names a file of another key: the provider knows of no keys of ours."""
         if any(mark in raw for mark in _MARKS):
-            for id_ in dict.fromkeys(_named(body)):
+            # What is no text names no file, and may be an object, of which no set can be made.
+            for id_ in dict.fromkeys(one if isinstance(one, str) else None for one in _named(body)):
                 await self._mine("file", id_, key)
 
     async def _asked(self, visit: Visit, kind: str, *, method: str = "GET", then: str = "") -> Reply:

@@ -315,6 +315,33 @@ def test_a_servers_tool_whose_input_is_no_json_keeps_its_words() -> None:
     assert assembled(chunks)["choices"][0]["message"]["anthropic_blocks"] == [{**SEARCH, "input": '{"q'}]
 
 
+def test_citations_without_end_are_put_together_once() -> None:
+    """What copies all that came for each that comes is at it for hours."""
+    begun, *_, last, stop = events_of(message())
+    start = {"type": "content_block_start", "index": 0, "content_block": text("", citations=[0] * 1_000_000)}
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": 0}}
+    *chunks, _done = decoded([begun, start, *[piece] * 50_000, {"type": "content_block_stop", "index": 0}, last, stop])
+    (block,) = assembled(chunks)["choices"][0]["message"]["anthropic_blocks"]
+    assert len(block["citations"]) == 1_050_000
+
+
+def test_citations_that_are_no_list_make_way() -> None:
+    begun, *_, last, stop = events_of(message())
+    start = {"type": "content_block_start", "index": 0, "content_block": {**text("x"), "citations": 5}}
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": CITATION}}
+    *chunks, _done = decoded([begun, start, piece, {"type": "content_block_stop", "index": 0}, last, stop])
+    (block,) = assembled(chunks)["choices"][0]["message"]["anthropic_blocks"]
+    assert block["citations"] == [CITATION]
+
+
+def test_a_count_of_four_thousand_digits_is_no_count() -> None:
+    """Python reads such a number, and writes none that has one digit more, as the sum of two may have."""
+    many = 10**4300 - 1
+    usage = {"input_tokens": many, "cache_read_input_tokens": 1, "output_tokens": 2}
+    said = completed(message(text("x"), usage=usage))["usage"]
+    assert (said["prompt_tokens"], said["total_tokens"]) == (1, 3)
+
+
 def test_a_message_without_usage_has_no_chunk_of_it() -> None:
     events = list(events_of(message(text("x"))))
     events[0]["message"]["usage"] = None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import tracemalloc
 from typing import Any
 
 import pytest
 
+from openai_gateway.errors import GatewayError
+from openai_gateway.routing.dialects.anthropic_notes import Notes
+from openai_gateway.routing.dialects.anthropic_parts import Place, blocks_of
 from tests.gateway.routing.asking import SAID, USER, asked, refusal, turns
 
 Json = Any
@@ -331,3 +335,23 @@ def test_arguments_that_are_an_object_already_are_taken() -> None:
     assert turn["content"][0]["input"] == {"a": 1}
     (_, turn) = turns(USER, {"role": "assistant", "tool_calls": [tool_call(None)]})
     assert turn["content"][0]["input"] == {}
+
+
+def test_a_data_url_of_parameters_alone_takes_no_more_room_than_it_has() -> None:
+    """A pattern that remembers each takes 150 bytes for a semicolon, and a caller may send 32 million of them."""
+    url = "data:" + ";" * 1_000_000
+    place = Place(param="p", notes=Notes(target="t"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(GatewayError, match="no data URL"):
+            blocks_of([{"type": "image_url", "image_url": {"url": url}}], place)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * len(url)
+
+
+def test_of_members_that_nobody_knows_a_hundred_are_named() -> None:
+    notes = Notes(target="t")
+    notes.kept({f"x{number}": 1 for number in range(10_000)}, frozenset(), frozenset(), "messages[]")
+    assert len(notes.warnings) == 100

@@ -118,6 +118,14 @@ def test_an_unknown_model_is_told_the_nearest_name() -> None:
     assert str(caught.value) == "The model 'gtp-5' is not served here. Did you mean 'gpt-5'?"
 
 
+@pytest.mark.parametrize("allowed", [None, ("other",)])
+def test_a_long_name_is_not_said_again_in_full(allowed: tuple[str, ...] | None) -> None:
+    asked = attrs.evolve(call("x" * 1_000_000), models=allowed)
+    with pytest.raises(GatewayError) as caught:
+        plan(asked, table(row("gpt-5", "a")), HEALTHY, 0, always(0.0))
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("unknown", ["zzz", "gpt" * 100])
 def test_an_unknown_model_like_no_other_is_told_what_there_is(unknown: str) -> None:
     rows = table(*(row(f"gpt-{n}", "a") for n in range(11)))

@@ -8,6 +8,7 @@ import pytest
 
 from openai_gateway.routing.calls import Usage
 from openai_gateway.routing.prefill import Continuation, Prefill, can_be_continued, continued
+from openai_gateway.wire.strict import dumps, loads
 from tests.gateway.routing.samples import call
 
 ASKED = {"role": "user", "content": "Hello?"}
@@ -117,3 +118,10 @@ def test_usage_of_a_strange_shape_is_not_added_to() -> None:
     found = REST.chunk({"choices": [], "usage": {"prompt_tokens": "many", "completion_tokens": True}})
     assert found is not None
     assert found["usage"] == {"prompt_tokens": "many", "completion_tokens": True}
+
+
+def test_a_count_of_four_thousand_digits_is_not_added_to() -> None:
+    """The sum might have one digit more, and Python would not write it."""
+    found = REST.chunk({"choices": [], "usage": {"prompt_tokens": 10**4300 - 1}})
+    assert found is not None
+    assert loads(dumps(found))["usage"] == {"prompt_tokens": 10**4300 - 1}

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from openai_gateway.routing.assemble import TOO_MANY
 from openai_gateway.routing.calls import Json
 from openai_gateway.wire.strict import dumps, loads
 
@@ -153,8 +154,8 @@ _INPUT: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_inpu
 
 
 def count(value: Json) -> int:
-    """A number of tokens; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    """A number of tokens; 0 for what is none: the sum of two that can be read may have more digits than can be said."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < TOO_MANY else 0
 
 
 def text(value: Json) -> str:

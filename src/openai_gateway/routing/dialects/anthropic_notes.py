@@ -10,12 +10,13 @@ import attrs
 from openai_gateway.errors import GatewayError, Kind
 from openai_gateway.routing.calls import Json
 
+_MOST: Final = 100  # warnings of one request; a member that nobody knows makes one, and there may be a million
 _EMPTY: Final[tuple[Json, ...]] = (None, [], {}, "")
 
 
 @attrs.frozen(kw_only=True)
 class Notes:
-    """The warnings of one request, in the order in which they arose, each once."""
+    """The first 100 warnings of one request, in the order in which they arose, each once."""
 
     target: str
     _said: dict[str, None] = attrs.field(factory=dict, init=False)
@@ -26,7 +27,8 @@ class Notes:
 
     def warn(self, text: str) -> None:
         """A sentence whose subject is the target."""
-        self._said[f"{self.target} {text}"] = None
+        if len(self._said) < _MOST:
+            self._said[f"{self.target} {text}"] = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

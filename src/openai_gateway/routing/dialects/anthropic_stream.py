@@ -42,14 +42,15 @@ class _Block:
     content: dict[str, Any]
     call: int = 0
     _pieces: dict[str, list[str]] = attrs.field(factory=dict)
+    _citations: list[Json] = attrs.field(factory=list)
 
     def grow(self, delta: Mapping[str, Json]) -> None:
         """One more piece of what the delta names, whatever that is: a text, a signature, arguments; or a citation."""
         for name, piece in delta.items():
             if name == "citation":
-                self.content["citations"] = [*(self.content.get("citations") or []), piece]
+                self._citations.append(piece)
             elif name != "type" and isinstance(piece, str):
-                # Joined at the end alone: to add each to what is there already would take quadratic time.
+                # Put together at the end alone: to add each to what is there already would take quadratic time.
                 self._pieces.setdefault(name, []).append(piece)
 
     def close(self) -> str:
@@ -57,6 +58,9 @@ class _Block:
         arguments = "".join(self._pieces.pop("partial_json", ()))
         for name, pieces in self._pieces.items():
             self.content[name] = text(self.content.get(name)) + "".join(pieces)
+        if self._citations:
+            began = self.content.get("citations")
+            self.content["citations"] = [*(began if isinstance(began, list) else ()), *self._citations]
         if arguments:
             self.content["input"] = _read(arguments)
         return arguments
