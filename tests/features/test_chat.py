@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -516,6 +517,19 @@ async def test_a_long_conversation_loses_its_oldest_turns_and_begins_with_a_ques
     messages = upstream.bodies[-1]["messages"]
     assert [message["content"] for message in messages if message["role"] == "user"] == ["2", "3", "4", "5"]
     assert messages[0]["role"] == "user"
+
+
+async def test_of_messages_without_end_the_last_are_kept_and_each_is_counted_once(autojump_clock: MockClock) -> None:
+    """What adds up the sizes of all that are left for each that goes is at it for hours."""
+    said = [{"role": role, "content": "x"} for role in ("user", "assistant")] * 100_000
+    upstream = Upstream(m1=says("ok"))
+    async with client_of(upstream) as client:
+        handle = thread_in(text_of(await client.call("chat", messages=said, model="m1", thread_id="new")))
+        await client.call("chat", prompt="b", model="m1", thread_id=handle)
+    *earlier, _, asked = upstream.bodies[-1]["messages"]
+    assert asked == {"role": "user", "content": "b"}
+    assert earlier[0]["role"] == "user"
+    assert 900_000 < len(json.dumps(earlier)) < 1_200_000
 
 
 async def test_a_turn_that_failed_is_not_kept(autojump_clock: MockClock) -> None:

@@ -122,3 +122,12 @@ def test_bytes_come_back_from_base64_and_from_a_data_url(data: bytes) -> None:
 def test_a_path_is_no_base64() -> None:
     for path in ("/home/ada/notes.wav", "notes", "data:audio/wav,abc", "data:audio/wav;base64,abc", "x" * 65, ""):
         assert decoded(path) is None
+
+
+async def test_the_owners_oldest_is_found_whatever_others_have(autojump_clock: MockClock) -> None:
+    """What looks for it through all that is older is at it for hours."""
+    await trio.lowlevel.checkpoint()
+    shelf: Shelf[str] = Shelf(10, max_of_owner=150_000, max_of_all=1_000_000, each=1)
+    bens = [shelf.put("ben", "b", 0) or "" for _ in range(100_000)]
+    adas = [shelf.put("ada", "a", 149_998) or "" for _ in range(60_000)]
+    assert (shelf.get("ben", bens[0]), shelf.get("ada", adas[-2]), shelf.get("ada", adas[-1])) == ("b", None, "a")

@@ -40,7 +40,7 @@ def read(lines: LineBuffer, pieces: Sequence[bytes]) -> list[bytes | TooLong]:
 def holds_no_more(lines: LineBuffer, pieces: Sequence[bytes], limit: int) -> None:
     for piece in pieces:
         lines.receive_data(piece)
-        assert sum(map(len, lines._pieces)) <= limit, "more is held of an unfinished line than one may have"
+        assert len(lines._held) <= limit, "more is held of an unfinished line than one may have"
 
 
 def split(data: bytes, limit: int) -> list[bytes | TooLong]:

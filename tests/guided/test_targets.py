@@ -60,15 +60,13 @@ class HoldsLongLines(LineBuffer):
     """Tells at the end of a line, and not before, that it is too long."""
 
     def _hold(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._held += len(piece)
+        self._held += piece
 
     def _end_line(self) -> None:
-        if self._held <= self._max_bytes:
+        if len(self._held) <= self._max_bytes:
             super()._end_line()
             return
-        self._pieces.clear()
-        self._held = 0
+        self._held.clear()
         self._lines.append(TooLong.TOO_LONG)
 
 

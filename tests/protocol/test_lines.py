@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from tests.playbook import EOF, Playbook, failure, handed, playbook, request, response
@@ -148,4 +149,17 @@ def test_no_more_than_the_limit_is_held() -> None:
     buffer = LineBuffer(100)
     for _ in range(1_000):
         buffer.receive_data(b"x" * 64)
-        assert sum(map(len, buffer._pieces)) <= 100
+        assert len(buffer._held) <= 100
+
+
+def test_a_line_in_tiny_pieces_takes_little_more_room_than_it_has() -> None:
+    """A list of the pieces would take thirty times as much."""
+    buffer = LineBuffer(1_000_000)
+    tracemalloc.start()
+    try:
+        for _ in range(100_000):
+            buffer.receive_data(b"".join((b"a", b"b")))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000

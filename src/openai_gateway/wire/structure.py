@@ -6,7 +6,8 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Literal, TypeVar, Union, overload
 
 import attrs
@@ -19,6 +20,8 @@ from openai_gateway.wire.strict import dumps
 
 T = TypeVar("T")
 _SHOWN: Final = 60
+_MOST_PROBLEMS: Final = 100
+"""Of one list, or one object: nobody reads on, and each weighs a hundred times what a wrong `1,` in the text does."""
 _NOUNS: Final[Mapping[Any, str]] = {
     str: "a string",
     int: "an integer",
@@ -47,7 +50,7 @@ class Problem:
 
 
 class StructureError(ValueError):
-    """The value does not have the asked type; all that is wrong with it is in `problems`."""
+    """The value does not have the asked type; what is wrong with it is in `problems`, of each list the first 100."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(map(str, problems)))
@@ -151,13 +154,16 @@ def _mapping(value: Any, into: Any) -> dict[str, Any]:
     return dict(zip(value, _each(value.items(), typing.get_args(into)[1]), strict=True))
 
 
-def _each(items: Any, item_type: Any) -> list[Any]:
-    made, problems = [], []
+def _each(items: Iterable[tuple[str, Any]], item_type: Any) -> list[Any]:
+    made: list[Any] = []
+    problems: list[Problem] = []
     for place, item in items:
         try:
             made.append(_converter.structure(item, item_type))
         except StructureError as error:
             problems += [problem.below(place) for problem in error.problems]
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise StructureError(tuple(problems))
     return made
@@ -172,7 +178,8 @@ def _class_hook(cls: type[Any]) -> Callable[[Any, Any], Any]:
         try:
             return read(value, into)
         except ClassValidationError as group:
-            problems = tuple(problem for error in group.exceptions for problem in _problems(error, value, cls))
+            found = (problem for error in group.exceptions for problem in _problems(error, value, cls))
+            problems = tuple(islice(found, _MOST_PROBLEMS))
         raise StructureError(problems)
 
     return hook

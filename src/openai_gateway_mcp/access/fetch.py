@@ -57,7 +57,7 @@ def fetcher(client: Http11Client) -> Fetch:
 async def _fetch(client: Http11Client, origin: Origin, target: bytes, url: str) -> Any:
     headers = [("host", urlsplit(url).netloc), ("accept", "application/json"), ("accept-encoding", "identity")]
     answer = await client.ask(origin, method="GET", target=target, headers=headers, body=b"", watch=Unwatched())
-    body = b""
+    body = bytearray()
     try:
         if answer.status != 200:
             raise FetchError(f"{url} answered {answer.status}")

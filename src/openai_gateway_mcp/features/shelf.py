@@ -44,7 +44,9 @@ class Shelf(Generic[T]):
         self._max_of_owner = max_of_owner
         self._max_of_all = max_of_all
         self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()  # the one that was used last is at the end
+        self._of: dict[str, OrderedDict[str, None]] = {}  # the handles of each owner, in the same order
         self._sizes: Counter[str] = Counter()
+        self._size = 0  # of all: nobody adds them up, however many owners there are
 
     def put(self, owner: str, value: T, size: int, handle: str | None = None) -> str | None:
         """A handle that nobody can guess, or the given one with a new value; None for what is too large to be kept.
@@ -57,7 +59,9 @@ class Shelf(Generic[T]):
         if size > min(self._max_of_owner, self._max_of_all):
             return None
         self._kept[handle] = _Kept(owner, value, size, trio.current_time() + self._seconds)
+        self._of.setdefault(owner, OrderedDict())[handle] = None
         self._sizes[owner] += size
+        self._size += size
         self._make_way(owner)
         return handle
 
@@ -68,6 +72,7 @@ class Shelf(Generic[T]):
             return None
         self._kept[handle] = attrs.evolve(kept, until=trio.current_time() + self._seconds)
         self._kept.move_to_end(handle)
+        self._of[owner].move_to_end(handle)
         return kept.value
 
     def _make_way(self, owner: str) -> None:
@@ -75,14 +80,16 @@ class Shelf(Generic[T]):
         while self._kept and next(iter(self._kept.values())).until <= now:  # what was used first expires first
             self._drop(next(iter(self._kept)))
         while self._sizes[owner] > self._max_of_owner:
-            self._drop(next(handle for handle, kept in self._kept.items() if kept.owner == owner))
-        while self._sizes.total() > self._max_of_all:
+            self._drop(next(iter(self._of[owner])))
+        while self._size > self._max_of_all:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, handle: str) -> None:
         kept = self._kept.pop(handle, None)
         if kept is None:
             return
+        self._size -= kept.size
         self._sizes[kept.owner] -= kept.size
-        if not self._sizes[kept.owner]:
-            del self._sizes[kept.owner]
+        del self._of[kept.owner][handle]
+        if not self._of[kept.owner]:
+            del self._of[kept.owner], self._sizes[kept.owner]

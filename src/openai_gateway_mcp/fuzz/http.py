@@ -200,12 +200,12 @@ class Events:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    body = b""
+    body = bytearray()
     async for piece in response.aiter_bytes():
         body += piece
         if len(body) > MOST_BYTES:
             break
-    return body
+    return bytes(body)
 
 
 def _has_id(body: bytes) -> bool:

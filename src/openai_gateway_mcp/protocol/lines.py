@@ -26,8 +26,7 @@ class LineBuffer:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lines: deque[bytes | TooLong] = deque()
-        self._pieces: list[bytes] = []  # of the unfinished line; joined once, so a long line costs no quadratic copying
-        self._held = 0
+        self._held = bytearray()  # the unfinished line; a list of tiny pieces would weigh thirty times as much
         self._skipping = False
         self._at_start = True
 
@@ -50,19 +49,17 @@ class LineBuffer:
     def _hold(self, piece: bytes) -> None:
         if self._skipping or not piece:
             return
-        self._held += len(piece)
-        if self._held <= self._max_bytes:
-            self._pieces.append(piece)
+        if len(self._held) + len(piece) <= self._max_bytes:
+            self._held += piece
             return
-        self._pieces.clear()
+        self._held.clear()
         self._skipping = True
         self._at_start = False
         self._lines.append(TooLong.TOO_LONG)
 
     def _end_line(self) -> None:
-        line = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
+        line = bytes(self._held)
+        self._held.clear()
         if self._skipping:
             self._skipping = False
             return

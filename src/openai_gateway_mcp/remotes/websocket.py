@@ -122,8 +122,7 @@ class _Talk:
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._sending = trio.Lock()
         self._heard = trio.current_time()
-        self._text: list[str] = []
-        self._held = 0
+        self._text = bytearray()  # a list of tiny pieces would weigh many times as much, and empty ones have no end
 
     async def aclose(self) -> None:
         """Say goodbye, if that takes no time, and leave."""
@@ -182,15 +181,13 @@ class _Talk:
                         pass
 
     def _take(self, event: TextMessage, line: Line) -> None:
-        self._text.append(event.data)
-        self._held += len(event.data)
-        if self._held > MAX_ANSWER_BYTES:
+        self._text += event.data.encode()
+        if len(self._text) > MAX_ANSWER_BYTES:
             raise self._lost(f"was left: a message is longer than {MAX_ANSWER_BYTES} bytes")
         if not event.message_finished:
             return
-        message = maybe_message("".join(self._text).encode())
+        message = maybe_message(bytes(self._text))
         self._text.clear()
-        self._held = 0
         if message is None:
             raise self._lost("was left: what came is no message")
         line.hear(message)

@@ -259,3 +259,10 @@ def _covers(value: Any, out: Any) -> bool:
     if isinstance(value, list) and isinstance(out, list):
         return len(value) == len(out) and all(map(_covers, value, out))
     return _same(value, out)
+
+
+@pytest.mark.parametrize("into", [tuple[str, ...], tuple[Mapping[str, Any], ...] | None, Args, Mapping[str, str]])
+def test_of_what_is_wrong_a_hundred_things_are_named(into: Any) -> None:
+    """A text of 16 MiB can hold eight million that are wrong, and each took 14 microseconds and 280 bytes."""
+    value = {f"x{number}": 1 for number in range(10_000)} if into in {Args, Mapping[str, str]} else [1] * 1_000_000
+    assert len(problems(value, into)) == 100

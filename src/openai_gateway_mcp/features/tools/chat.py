@@ -133,14 +133,24 @@ def _keep(args: ChatArgs, said: Sequence[Object], answer: Answer, context: Conte
     before = None if handle is None else threads.get(owner, handle)
     earlier = () if before is None else before.messages
     messages = [*earlier, *said, {"role": "assistant", "content": answer.text}]
-    sizes = [len(json.dumps(message)) for message in messages]
-    while sum(sizes) > _MAX_THREAD and len(messages) > 1:
-        del messages[0], sizes[0]
-        while len(messages) > 1 and messages[0].get("role") != "user":
-            del messages[0], sizes[0]
+    kept, size = _latest(messages)
     system = args.system if args.system is not None or before is None else before.system
-    thread = Thread(model=answer.model, system=system, messages=tuple(messages))
-    return threads.put(owner, thread, sum(sizes) + len(sizes) * A_MESSAGE, handle)
+    thread = Thread(model=answer.model, system=system, messages=tuple(kept))
+    return threads.put(owner, thread, size + len(kept) * A_MESSAGE, handle)
+
+
+def _latest(messages: Sequence[Object]) -> tuple[Sequence[Object], int]:
+    """Those of the last turns that may be kept, the first of which is a question, and their characters of JSON."""
+    sizes = [len(json.dumps(message)) for message in messages]
+    # One pass and no sum at each step: a caller may send a million messages in one call.
+    start, size, last = 0, sum(sizes), len(messages) - 1
+    while size > _MAX_THREAD and start < last:
+        size -= sizes[start]
+        start += 1
+        while start < last and messages[start].get("role") != "user":
+            size -= sizes[start]
+            start += 1
+    return messages[start:], size
 
 
 # --- the request ----------------------------------------------------------------------------------------------------
