@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -244,10 +245,10 @@ def _is_name(value: Json) -> bool:
 
 def document(found: Sequence[Found]) -> dict[str, Any]:
     """A configuration that serves what was found. A model that two of them have is asked by `SERVER/MODEL` of each."""
-    models = [model for one in found for model in one.models]
+    times = Counter(model for one in found for model in one.models)
     return {
         "providers": {one.name: _provider(one) for one in found},
-        "models": [row for one in found for row in _rows(one, models)],
+        "models": [row for one in found for row in _rows(one, times)],
     }
 
 
@@ -256,13 +257,13 @@ def _provider(found: Found) -> dict[str, Any]:
     return {"kind": "openai", "base_url": found.base_url, **key}
 
 
-def _rows(found: Found, models: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(found: Found, times: Mapping[str, int]) -> list[dict[str, Any]]:
     if not found.models:  # it says none yet, or not to us
         return [{"name": f"{found.name}/*", "provider": found.name, "model": "*"}]
     prefixed = functools.partial("{}/{}".format, found.name)
     return [
         {"name": model, "provider": found.name}
-        if models.count(model) == 1
+        if times[model] == 1
         else {"name": prefixed(model), "provider": found.name, "model": model}
         for model in found.models
     ]

@@ -134,7 +134,7 @@ class _Markdown(_Printer):
 
         self._console = Console(soft_wrap=False, theme=Theme(_STYLES))
         self._notes = Console(stderr=True)
-        self._pending = ""
+        self._blocks = Blocks()
         self._stop_waiting: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
@@ -147,16 +147,13 @@ class _Markdown(_Printer):
             yield
 
     def take(self, text: str) -> None:
-        self._pending += text
-        *blocks, self._pending = blocks_of(self._pending)
-        for block in blocks:
+        for block in self._blocks.feed(text):
             self._print(block)
 
     def end(self) -> None:
         self._stop_waiting()
-        if self._pending.strip():
-            self._print(self._pending)
-        self._pending = ""
+        if (rest := self._blocks.rest()).strip():
+            self._print(rest)
 
     def _print(self, block: str) -> None:
         from rich.markdown import Markdown  # noqa: PLC0415 - as above
@@ -216,20 +213,40 @@ def _printer(question: Question) -> _Printer:
     return _Markdown() if question.as_markdown else _Printer()
 
 
-def blocks_of(text: str) -> list[str]:
-    """The blocks of Markdown that are whole, and last what may still go on: an empty line ends one, not in a fence."""
-    blocks: list[str] = []
-    lines: list[str] = []
-    fence = ""
-    for line in text.splitlines(keepends=True):
+class Blocks:
+    """Markdown as it comes, a block at a time: an empty line ends one, not in a fence. No line is read twice."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []  # of the block that goes on
+        self._open: list[str] = []  # pieces of a line that has not ended
+        self._fence = ""
+
+    def feed(self, text: str) -> list[str]:
+        """The blocks that are whole now."""
+        ended, newline, rest = text.rpartition("\n")
+        if not newline:
+            self._open.append(rest)
+            return []
+        lines = "".join((*self._open, ended, newline)).splitlines(keepends=True)
+        self._open = [rest]
+        return [block for line in lines if (block := self._take(line)).strip()]
+
+    def rest(self) -> str:
+        """What came behind the last whole block. It is gone then."""
+        rest = "".join((*self._lines, *self._open))
+        self._lines, self._open, self._fence = [], [], ""
+        return rest
+
+    def _take(self, line: str) -> str:
+        """The block that this line ends, if it ends one."""
         mark = line.lstrip()[:3]
-        if mark in {"```", "~~~"} and (not fence or mark == fence):
-            fence = "" if fence else mark
-        lines.append(line)
-        if not line.strip() and line.endswith("\n") and not fence:
-            blocks.append("".join(lines))
-            lines = []
-    return [*(block for block in blocks if block.strip()), "".join(lines)]
+        if mark in {"```", "~~~"} and (not self._fence or mark == self._fence):
+            self._fence = "" if self._fence else mark
+        self._lines.append(line)
+        if line.strip() or not line.endswith("\n") or self._fence:
+            return ""
+        block, self._lines = "".join(self._lines), []
+        return block
 
 
 # --- conversations --------------------------------------------------------------------------------------------------

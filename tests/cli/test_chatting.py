@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_gateway.errors import ConfigError
-from openai_gateway_mcp.chatting import blocks_of
+from openai_gateway_mcp.chatting import Blocks
 from tests.cli.terminals import on_a_terminal
 from tests.cli.test_commands import Run, log_as_before, run
 from tests.features.scripted import DONE, Upstream, delta, refuses, says, streams, usage
@@ -107,6 +107,11 @@ def test_a_link_shows_where_it_leads() -> None:
     assert re.sub(r"\x1b\[[\d;]*m", "", seen).rstrip().endswith("See your bank (https://elsewhere.example/).")
 
 
+def blocks_of(*pieces: str) -> list[str]:
+    blocks = Blocks()
+    return [*(block for piece in pieces for block in blocks.feed(piece)), blocks.rest()]
+
+
 def test_a_block_is_whole_at_an_empty_line_but_not_within_a_fence() -> None:
     text = "# A\n\nb\nc\n\n```py\nx\n\ny\n```\n\n\nrest"
     assert blocks_of(text) == ["# A\n\n", "b\nc\n\n", "```py\nx\n\ny\n```\n\n", "rest"]
@@ -114,10 +119,18 @@ def test_a_block_is_whole_at_an_empty_line_but_not_within_a_fence() -> None:
     assert blocks_of("") == [""]
 
 
-@given(st.lists(st.sampled_from(["a\n", "\n", "```\n", "~~~\n", " \n", "b"]), max_size=12), st.integers(0, 40))
+@given(
+    st.lists(st.sampled_from(["a\n", "\n", "```\n", "~~~\n", " \n", "b", "\r\n", "\x0b"]), max_size=12),
+    st.integers(0, 40),
+)
 def test_blocks_lose_nothing_but_empty_lines_however_they_come(lines: list[str], cut: int) -> None:
     text = "".join(lines)
     *whole, rest = blocks_of(text)
     assert "".join("".join([*whole, rest]).split()) == "".join(text.split())
-    *first, pending = blocks_of(text[:cut])
-    assert [*first, *blocks_of(pending + text[cut:])] == [*whole, rest]
+    assert blocks_of(text[:cut], text[cut:]) == [*whole, rest]
+    assert blocks_of(*text) == [*whole, rest]
+
+
+def test_a_block_without_end_is_read_once() -> None:
+    """What reads all of it anew with each piece is at a million characters for hours."""
+    assert blocks_of(*["```\n", *["x = 1\n"] * 160_000]) == ["```\n" + "x = 1\n" * 160_000]

@@ -205,6 +205,12 @@ async def test_over_real_sockets_a_server_is_found() -> None:
 # --- what is made of it -------------------------------------------------------------------------------------------
 
 
+def test_of_a_list_without_end_each_name_is_counted_once() -> None:
+    """What counts each in the whole list is at it for hours."""
+    found = Found(name="a", title="A", base_url="http://127.0.0.1:1/v1", models=tuple(map(str, range(300_000))))
+    assert len(document([found])["models"]) == 300_000
+
+
 def test_a_model_that_two_servers_have_is_asked_of_each_by_name(tmp_path: Path) -> None:
     one = Found(name="a", title="A", base_url="http://127.0.0.1:1/v1", models=("m", "n"))
     two = Found(name="b", title="B", base_url="http://127.0.0.1:2/v1", models=("m",))

@@ -416,3 +416,8 @@ def test_certificates_of_the_file_are_taken(tmp_path: Path) -> None:
 
     provider = settings.table.providers["p"]
     assert (provider.ca_bundle, provider.client_cert) == (str(bundle), str(bundle))
+
+
+def test_a_line_of_blanks_in_brackets_is_read_once(tmp_path: Path) -> None:
+    """What tries each blank as a beginning, a middle and an end is at it for longer than anybody lives."""
+    assert "line 1: unknown key 'x'" in fault(tmp_path, f"x = [\n[{' ' * 1_000_000}\n1]]\n")

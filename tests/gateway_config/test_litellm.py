@@ -553,6 +553,40 @@ def test_what_is_no_yaml_is_told_without_quoting_it(text: str, said: str, tmp_pa
     assert CANARY not in str(caught.value)
 
 
+MERGED_TWICE = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 60))
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (MERGED_TWICE, "with its merge keys (<<) resolved it has more than 1,048,576 keys"),
+    (f"x: 1{':1' * 1_000_000}", "it has a number of more than 1,000 characters"),
+    (f"x: 1{':1' * 1_000_000}.5", "it has a number of more than 1,000 characters"),
+    (f"x: 0x{'f' * 4_000}", "it has a number of more than 1,000 characters"),
+    (f"x: 1{':1' * 400}.5", "it holds a date or a number that cannot be"),
+], ids=["merged", "base 60", "base 60 with a point", "hexadecimal", "no float"])  # fmt: skip
+def test_what_would_take_hours_to_read_is_told(text: str, said: str, tmp_path: Path) -> None:
+    """The merged keys double with each line, and a number of base 60 takes quadratic time."""
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(str(path))
+    assert said in str(caught.value)
+
+
+def test_what_a_few_lines_multiply_has_an_end() -> None:
+    """In YAML an entry can be said again by a word, so that these lists can have a million each."""
+    entry = {"model_name": "m", "litellm_params": {"model": "openai/m"}}
+    aliases = {f"a{number}": "m" for number in range(5)}
+    router = {"model_group_alias": aliases, "default_fallbacks": [f"a{number}" for number in range(2)] * 100}
+    made = convert({"model_list": [entry] * 4_000, "router_settings": router}, {})
+    assert len(made.document["models"]) == 8_000
+    assert max(len(row.get("fallbacks", ())) for row in made.document["models"]) <= 100
+    assert sum("more than 10,000 rows" in note for note in made.notes) == 4
+    assert any("of 200 fallbacks the first 100 are taken" in note for note in made.notes)
+    many = convert({"model_list": [entry] * 12_000}, {})
+    assert len(many.document["models"]) == 10_000
+    assert any("it has 12,000 entries, of which the first 10,000 are taken" in note for note in many.notes)
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_yaml(str(tmp_path / "none"))

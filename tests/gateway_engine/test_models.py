@@ -243,3 +243,13 @@ async def test_a_provider_that_cannot_be_called_says_why(lacking: Any) -> None:
             await gateway.models()
 
     assert caught.value.kind is Kind.CONFIGURATION
+
+
+def test_a_list_without_end_is_read_once_for_all_rows() -> None:
+    """What looks through it for each row is at it for hours."""
+    rows = tuple(row(f"m{number}", "one", model=f"m{number}") for number in range(20_000))
+    listed = tuple({"id": f"x{number}"} for number in range(400_000))
+    first_counts = ({"id": "m1", "x": 1}, {"id": "m1", "x": 2})
+    models = merge(RouteTable(rows=rows), {"one": (*listed, *first_counts)})
+    assert len(models) == 20_000
+    assert models[1].raw["x"] == 1

@@ -121,6 +121,13 @@ async def test_what_is_no_form_is_refused(tmp_path: Path, body: bytes, kind: dic
         assert not here.asked
 
 
+async def test_a_part_whose_head_has_no_end_is_refused(tmp_path: Path) -> None:
+    """What reads a header of a million semicolons one after the other, each from the beginning, is at it for hours."""
+    async with house(tmp_path) as here:
+        said = await send(here, await here.key(), [("a" + ';"' * 500_000, None, b"x")])
+        assert (said.status, said.error["type"]) == (400, "invalid_request_error")
+
+
 async def test_a_name_that_would_write_a_header_writes_none(tmp_path: Path) -> None:
     parts: list[Part] = [("model", None, b"m"), ("file", "a%22; x=%0D%0AX-Evil: 1", b"x"), ("f", "ü.wav", b"y")]
     async with house(tmp_path, http(200, TEXT)) as here:

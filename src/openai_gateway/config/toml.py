@@ -14,7 +14,7 @@ from openai_gateway.wire.nearest import did_you_mean
 
 Path = tuple[str | int, ...]
 
-_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]")
+_HEADER: Final = re.compile(r"\s*+(\[\[?)([^\[\]]++)\]")  # the blanks in it are tried as one thing alone
 _KEY: Final = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _PART: Final = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 

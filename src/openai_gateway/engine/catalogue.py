@@ -161,8 +161,9 @@ def merge(table: RouteTable, listed: Mapping[str, Entries]) -> tuple[Model, ...]
     exact = [row for row in table.rows if "*" not in row.name]
     wildcards = [row for row in table.rows if "*" in row.name]
     models: dict[str, Model] = {}
+    by_id = {name: {entry["id"]: entry for entry in reversed(entries)} for name, entries in listed.items()}
     for row in exact:
-        entry = next((entry for entry in listed.get(row.provider, ()) if entry["id"] == row.model), {})
+        entry = by_id.get(row.provider, {}).get(row.model, {})
         models.setdefault(row.name, _model(row.name, entry, row.provider))
     for row in wildcards:
         for name, entry in _filled(row, listed.get(row.provider, ())):

@@ -40,6 +40,9 @@ _PRICES: Final = (
 )
 
 
+MOST_ROWS: Final = 10_000
+"""Of one configuration, aliases included: a few lines of YAML can say a list of a million entries, or a million aliases
+of it."""
 _MOST_DOLLARS: Final = 1e6  # of one token: more is a mistake, and a million times that no number
 
 
@@ -57,10 +60,16 @@ def rows(entries: Any, providers: Providers, notes: Notes) -> list[Row]:
     if entries is not None and not isinstance(entries, list):
         notes.add("model_list", "it is no list")
         return []
-    found = [_row(at, entry, providers, notes) for at, entry in enumerate(entries or [])]
+    entries = entries or []
+    if len(entries) > MOST_ROWS:
+        notes.add("model_list", f"it has {len(entries):,} entries, of which the first {MOST_ROWS:,} are taken")
+    found = [_row(at, entry, providers, notes) for at, entry in enumerate(entries[:MOST_ROWS])]
     made = [row for row in found if row is not None]
-    for name in dict.fromkeys(row.group for row in made):
-        _share([row for row in made if row.group == name])
+    groups: dict[str, list[Row]] = {}
+    for row in made:
+        groups.setdefault(row.group, []).append(row)
+    for group in groups.values():
+        _share(group)
     return made
 
 

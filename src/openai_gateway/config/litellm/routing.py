@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from openai_gateway.config.environment import MAX_RETRIES_ALLOWED, MAX_SECONDS
-from openai_gateway.config.litellm.models import Row
+from openai_gateway.config.litellm.models import MOST_ROWS, Row
 from openai_gateway.config.litellm.parts import Part
 from openai_gateway.config.writing import is_text
 from openai_gateway.routing.plan import matches
@@ -39,6 +39,7 @@ REASONS: Final = {
 }
 
 _SHUFFLE: Final = "simple-shuffle"
+_MOST_FALLBACKS: Final = 100  # of one model; each row gets them all
 _LISTS: Final = (("fallbacks", "fallbacks"), ("context_window_fallbacks", "context_fallbacks"))
 
 
@@ -84,6 +85,8 @@ class Routing:
                 part.note(alias, "it stands for no model that is taken over, or is the name of one")
             elif any("*" in row.values["model"] for row in known):
                 part.note(alias, "it stands for a pattern, of which one name says too little")
+            elif len(self.rows) + len(known) > MOST_ROWS:
+                part.note(alias, f"with it there would be more than {MOST_ROWS:,} rows")
             else:
                 self.rows += [attrs.evolve(row, values={**row.values, "name": alias.strip()}) for row in known]
 
@@ -137,6 +140,9 @@ class Routing:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             part.note(where, "a fallback is a list of names; what else a fallback may change is not taken over")
             names = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        if len(names) > _MOST_FALLBACKS:
+            part.note(where, f"of {len(names):,} fallbacks the first {_MOST_FALLBACKS} are taken")
+            names = names[:_MOST_FALLBACKS]
         served = [name for name in names if any(matches(row.values["name"], name) is not None for row in self.rows)]
         for name in names:
             if name not in served:

@@ -11,8 +11,18 @@ from openai_gateway.errors import ConfigError
 from openai_gateway.keystore.files import NO_PATH, reason
 
 _MAX_FILE_BYTES: Final = 4 * 2**20
+_MOST_KEYS: Final = 2**20
+"""Keys of all mappings, once their merge keys (<<) are resolved: 30 lines that each merge the one before twice over
+come to 2**30, with what they hold."""
+_LONGEST_NUMBER: Final = 1_000
+"""Characters. YAML 1.1 has numbers of base 60 (190:20:30), and PyYAML takes quadratic time to read one."""
+_NUMBERS: Final = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 # A single character is one of YAML's own, and a word in pointed brackets is PyYAML's for a token.
 _QUOTED: Final = re.compile(r"('(?:[^']|<[a-z ]+>)')|'.*", re.DOTALL)
+
+
+class _TooMuch(Exception):
+    """YAML that would take hours to read; the words are for people."""
 
 
 def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
@@ -27,8 +37,27 @@ def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
             "Reading YAML needs PyYAML, of the extra litellm: pip install 'openai-gateway-mcp[litellm]'."
         ) from None
     twice: list[str] = []
+    text = _read(path)
+    try:
+        content = yaml.load(text, _loader(twice))  # noqa: S506 - a safe loader
+    except _TooMuch as error:
+        message = f"{path} cannot be read: {error}."
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, OverflowError) as error:
+        message = f"{path}{_place(error)}: {_words(error)}."
+    else:
+        if isinstance(content, Mapping):
+            return content, tuple(dict.fromkeys(twice))
+        message = f"{path} holds no mapping, as LiteLLM's configuration is one (model_list and so on)."
+    raise ConfigError(message)
+
+
+def _loader(twice: list[str]) -> Any:
+    """A class for one reading, which puts into `twice` what `read_yaml` tells."""
+    import yaml  # noqa: PLC0415 - as above
 
     class Loader(yaml.SafeLoader):
+        keys = 0
+
         def flatten_mapping(self, node: yaml.MappingNode) -> None:
             """Called for each mapping before its merge keys (<<) are resolved, whose keys may well be there already."""
             seen = set()
@@ -39,17 +68,16 @@ def read_yaml(path: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
                         twice.append(f"line {line}: the key {key.value!r} is there already; this later one counts.")
                     seen.add(key.value)
             super().flatten_mapping(node)
+            self.keys += len(node.value)
+            if self.keys > _MOST_KEYS:
+                raise _TooMuch(f"with its merge keys (<<) resolved it has more than {_MOST_KEYS:,} keys")
 
-    text = _read(path)
-    try:
-        content = yaml.load(text, Loader)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
-        message = f"{path}{_place(error)}: {_words(error)}."
-    else:
-        if isinstance(content, Mapping):
-            return content, tuple(dict.fromkeys(twice))
-        message = f"{path} holds no mapping, as LiteLLM's configuration is one (model_list and so on)."
-    raise ConfigError(message)
+        def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+            if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+                raise _TooMuch(f"it has a number of more than {_LONGEST_NUMBER:,} characters")
+            return super().construct_scalar(node)
+
+    return Loader
 
 
 def _place(error: Exception) -> str:
@@ -62,7 +90,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     # Not ValueError alone: of a scalar that is not what its tag says PyYAML raises what it stumbles over (`!!int ''`).
-    if isinstance(error, ValueError | LookupError | AttributeError):
+    if isinstance(error, ValueError | LookupError | AttributeError | OverflowError):
         return "it holds a date or a number that cannot be"
     problem = getattr(error, "problem", None) or "it holds a character that YAML does not allow"
     said = _QUOTED.sub(lambda match: match[1] or "", problem).removesuffix(", but got ").rstrip()
