@@ -244,6 +244,7 @@ def test_a_fault_names_the_key_its_line_and_what_is_allowed(tmp_path: Path, text
         (f'api_key = "{CANARY}\n', "is no TOML: "),
         (f'{CANARY} = "\n', "is no TOML: "),
         (f"a = {'[' * 100_000}", "gateway.toml is no usable TOML: its lists or tables are nested too deep."),
+        (f"{'a.' * 1_500}a = 1", "gateway.toml is no usable TOML: its lists or tables are nested too deep."),
         (f"a = {'9' * 5_000}", "gateway.toml is no usable TOML: it holds a number with too many digits."),
     ],
 )

@@ -110,6 +110,7 @@ def parsed(text: str, path: str) -> dict[str, Any]:
     """The TOML in `text`. Raises ConfigError, which quotes nothing of it."""
     try:
         content = tomllib.loads(text)
+        place = next(_beyond_64_bits(content), None)
     except tomllib.TOMLDecodeError as error:
         message = _syntax_error(str(error), text, path)
     except RecursionError:
@@ -117,10 +118,10 @@ def parsed(text: str, path: str) -> dict[str, Any]:
     except ValueError:  # Python's limit for the digits of an integer
         message = f"{path} is no usable TOML: it holds a number with too many digits."
     else:
-        for place in _beyond_64_bits(content):
-            document = Document(name=path, lines=lines_of(text))
-            raise document.fault(place, "a whole number here has more than 64 bits, which TOML does not allow.")
-        return content
+        if place is None:
+            return content
+        document = Document(name=path, lines=lines_of(text))
+        raise document.fault(place, "a whole number here has more than 64 bits, which TOML does not allow.")
     raise ConfigError(message)
 
 
