@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import stat
@@ -13,6 +14,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from openai_gateway.errors import GatewayError
 from openai_gateway.service.audit import chained, open_audit, verify
@@ -62,6 +64,26 @@ def checked(path: Path) -> int:
         verdict = verify(file)
     assert not verdict.wrong
     return verdict.lines
+
+
+async def test_a_flush_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    flushed = trio.Event()
+
+    async def flush() -> None:
+        await audit.flush()
+        flushed.set()
+
+    async with open_audit(str(path)) as audit, trio.open_nursery() as nursery:
+        with path.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            audit.refused(actor="key_1", status=429, code="c", route="/", peer="", id="r")
+            await wait_all_tasks_blocked()  # the thread that writes it waits for the lock
+            nursery.start_soon(flush)
+            await wait_all_tasks_blocked()
+            assert not flushed.is_set()
+    assert flushed.is_set()
+    assert checked(path) == 1
 
 
 async def test_tasks_and_processes_write_one_chain(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Audit:
         self._refusals = 0
         self._pending: list[dict[str, Any]] = []
         self._came = trio.Event()
+        self._writing = trio.Lock()
 
     async def note(self, event: str, *, actor: str, **facts: str | int | None) -> None:
         """Write an entry, for good. Raises GatewayError where that cannot be done."""
@@ -123,13 +124,14 @@ class Audit:
 
     async def _write_pending(self) -> None:
         """Where that cannot be done the log says so: whoever was refused stays refused, and the others are served."""
-        pending, self._pending = self._pending, []
-        if not pending:
-            return
-        try:
-            await trio.to_thread.run_sync(self._append, pending)
-        except GatewayError as error:
-            _LOG.error("%d refusal(s) are not in the audit log: %s", len(pending), error)
+        async with self._writing:  # so that `flush` waits for what another task took and has not written yet
+            pending, self._pending = self._pending, []
+            if not pending:
+                return
+            try:
+                await trio.to_thread.run_sync(self._append, pending)
+            except GatewayError as error:
+                _LOG.error("%d refusal(s) are not in the audit log: %s", len(pending), error)
 
     def _tell_how_many(self) -> None:
         more = self._refusals - _MOST_REFUSALS
