@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from openai_gateway.engine.charges import bound_of
 from openai_gateway.engine.store.memory import MemoryStore
 from openai_gateway.engine.store.tab import Tab
 from openai_gateway.errors import GatewayError, Kind
+from openai_gateway.routing.calls import Call
 from openai_gateway.routing.ledger import Row
 from openai_gateway.routing.limits import Closing, Demand, Limits, Outcome, Reservation, Used
+from openai_gateway.routing.plan import ModelRow, Price
+from openai_gateway.routing.token_bound import token_bound
 
 ROW = Row(id="r", endpoint="chat/completions", model="m", status=200)
 LIMITS = Limits(key="k", title="key ci", rpm=1, tpm=1000, max_parallel=1, budget=1000, period="day")
@@ -67,6 +71,59 @@ async def test_a_further_attempt_reserves_what_is_missing_and_is_no_further_requ
     assert not others
     assert row == ROW
     assert [one.used for one in closings] == [Used(tokens=100, money=90), Used(tokens=30, money=0)]
+
+
+async def test_a_prompt_is_counted_only_if_nobody_says_what_it_came_to() -> None:
+    store, counted = Watched(), 0
+    limits = attrs.evolve(LIMITS, rpm=None, tpm=10**9)
+
+    def prompt() -> Used:
+        nonlocal counted
+        counted += 1
+        return Used(tokens=30, money=40)
+
+    known, left = Tab(store, limits), Tab(store, limits)
+    await known.cover(Used(tokens=100, money=100))
+    known.owes_uncounted(prompt)
+    known.owes(50, 60)
+    await known.close(ROW)
+    assert counted == 0
+    await left.cover(Used(tokens=100, money=100))
+    left.owes_uncounted(prompt)
+    assert left.total == Used(tokens=30, money=40)
+    await left.close(ROW)
+    assert counted == 1
+    assert [one.used for closings, _ in store.concluded for one in closings] == [
+        Used(tokens=50, money=60), Used(tokens=30, money=40),
+    ]  # fmt: skip
+
+
+async def test_a_prompt_that_was_sent_in_vain_is_owed_beside_the_next_attempt() -> None:
+    store = Watched()
+    tab = Tab(store, LIMITS)
+    await tab.cover(Used(tokens=100, money=100))
+    tab.owes_uncounted(lambda: Used(tokens=30, money=40))
+    await tab.cover(Used(tokens=100, money=100))
+    assert store.demands[1:] == [Demand(limits=(LIMITS,), tokens=30, money=40, is_more=True)]
+    tab.owes(1, 2)
+    assert tab.total == Used(tokens=31, money=42)
+
+
+@given(st.integers(1, 10**6), st.sampled_from([None, 100]), st.sampled_from([{}, {"max_tokens": 9}, {"n": 3}]))
+def test_a_budget_changes_nothing_about_the_tokens_that_are_reserved(
+    length: int, most: int | None, body: dict[str, int]
+) -> None:
+    row = ModelRow(name="m", provider="a", model="m", max_output_tokens=most, price=Price(input=1, output=2))
+    call = Call(model="m", body={"prompt": "x" * length, **body}, limits=LIMITS)
+    with_budget = bound_of(call, row)
+    without = bound_of(attrs.evolve(call, limits=attrs.evolve(LIMITS, budget=None)), row)
+    assert without == Used(tokens=token_bound(call, most))
+    if most is None and "max_tokens" not in body:
+        assert with_budget is None, "nothing says what it may cost"
+    else:
+        assert with_budget is not None
+        assert with_budget.tokens == token_bound(call, most)
+        assert with_budget.money >= with_budget.tokens * 1000
 
 
 async def test_a_call_that_never_reached_anybody_is_as_if_it_had_not_been() -> None:

@@ -17,7 +17,7 @@ from openai_gateway.routing.ledger import Row, row_of
 from openai_gateway.routing.limits import Used
 from openai_gateway.routing.money import money_bound, money_of
 from openai_gateway.routing.plan import ModelRow, Target
-from openai_gateway.routing.token_bound import output_bound, prompt_bound, token_bound
+from openai_gateway.routing.token_bound import MOST, output_bound, prompt_bound, token_bound
 
 
 @attrs.frozen
@@ -34,9 +34,11 @@ class Charge:
         """The upstream has read the prompt; what it wrote is not known."""
         if self.call.provider is not None:
             self._used(0, 0)
-        elif self.hold is not None or self.tab.has_limits:
-            usage = estimated(self.call, 0)
-            self._used(usage.input, money_of(usage, self.step.target.row.price))
+        elif self.hold is not None:
+            prompt = self._of_prompt()
+            self._used(prompt.tokens, prompt.money)
+        elif self.tab.has_limits:
+            self.tab.owes_uncounted(self._of_prompt)
 
     def all(self) -> None:
         """It was sent, and nobody will hear what became of it."""
@@ -47,6 +49,10 @@ class Charge:
     def nothing(self) -> None:
         """It was refused."""
         self._used(0, 0)
+
+    def _of_prompt(self) -> Used:
+        usage = estimated(self.call, 0)
+        return Used(tokens=usage.input, money=money_of(usage, self.step.target.row.price))
 
     def _used(self, tokens: int, money: int) -> None:
         if self.hold is not None:
@@ -69,13 +75,14 @@ def bound_of(call: Call, row: ModelRow) -> Used | None:
     limits = call.limits
     if limits is None or call.provider is not None:  # what lies at a provider is asked for without a model
         return Used(tokens=0)
-    tokens = 0 if limits.tpm is None else token_bound(call, row.max_output_tokens)
     if limits.budget is None:
-        return Used(tokens=tokens)
+        return Used(tokens=0 if limits.tpm is None else token_bound(call, row.max_output_tokens))
     output = output_bound(call, row.max_output_tokens)
     if row.price is None or output is None:
         return None
-    return Used(tokens=tokens, money=money_bound(prompt_bound(call), output, row.price))
+    prompt = prompt_bound(call)  # once, for both: it looks at all that was sent
+    tokens = 0 if limits.tpm is None else min(prompt + output, MOST)  # which is the token_bound of a bounded answer
+    return Used(tokens=tokens, money=money_bound(prompt, output, row.price))
 
 
 def boundless(target: Target) -> GatewayError:

@@ -57,12 +57,12 @@ async def _attempt_whole(journey: Journey, step: Try) -> Reply | Failure:
 
 def facts_of(json: Mapping[str, Json], exchange: Exchange, first_byte: float) -> Facts:
     """What a whole answer says about itself; `first_byte` is a moment of trio's clock."""
-    model = json.get("model")
+    model, usage = json.get("model"), usage_of(json)
     return Facts(
         model=model if isinstance(model, str) else None,
-        usage=usage_of(json),
+        usage=usage,
         finish_reason=finish_reason_of(json),
         request_id=request_id_of(exchange.headers),
         first_byte=first_byte,
-        written=output_bytes(json),
+        written=output_bytes(json) if usage is None else 0,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from openai_gateway.routing.calls import Json, Usage
@@ -66,36 +66,43 @@ def usage_of(body: Json) -> Usage | None:
     None also where a count is no number of tokens: what cannot be read is not 0, and is estimated instead.
     """
     usage = _mapping(_mapping(body).get("usage"))
-    if not usage or not any(usage.get(name) is not None for name in (*_INPUT, *_OUTPUT)):
-        return None
-    counted = _count(usage, *_INPUT), _count(usage, *_OUTPUT)
-    if counted[0] is None or counted[1] is None:
+    said = _first(usage, _INPUT), _first(usage, _OUTPUT)
+    counted = _count(said[0]), _count(said[1])
+    if said == (None, None) or counted[0] is None or counted[1] is None:
         return None
     input_details = _mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     output_details = _mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
     return Usage(
         input=counted[0],
         output=counted[1],
-        cached_input=_count(input_details, "cached_tokens") or 0,
-        reasoning=_count(output_details, "reasoning_tokens") or 0,
+        cached_input=_count(input_details.get("cached_tokens")) or 0,
+        reasoning=_count(output_details.get("reasoning_tokens")) or 0,
     )
 
 
-def finish_reasons(body: Json) -> Iterator[tuple[int, str | None]]:
+def finish_reasons(body: Json) -> list[tuple[int, str | None]]:
     """Index and finish_reason of each choice of a whole answer or a chunk; what has another shape is passed over."""
+    found: list[tuple[int, str | None]] = []
     for choice in _choices(body):
         index, reason = choice.get("index"), choice.get("finish_reason")
-        yield index if isinstance(index, int) else 0, reason if isinstance(reason, str) and reason else None
+        found.append((index if isinstance(index, int) else 0, reason if isinstance(reason, str) and reason else None))
+    return found
 
 
 def finish_reason_of(body: Json) -> str | None:
     """The finish_reason of the first choice that has one, in a whole answer or a chunk."""
-    return next((reason for _, reason in finish_reasons(body) if reason is not None), None)
+    for _, reason in finish_reasons(body):
+        if reason is not None:
+            return reason
+    return None
 
 
 def failed_finish(finishes: Iterable[tuple[int, str | None]]) -> str | None:
     """Of `finish_reasons`, that of a choice which the server and not the model ended: its answer is cut; else None."""
-    return next((reason for _, reason in finishes if reason in _FAILED), None)
+    for _, reason in finishes:
+        if reason in _FAILED:
+            return reason
+    return None
 
 
 def as_chunks(answer: Mapping[str, Json]) -> tuple[dict[str, Json], ...]:
@@ -123,8 +130,8 @@ def _as_delta(choice: Mapping[str, Json]) -> dict[str, Json]:
     return {"index": 0, **rest, "delta": delta, "finish_reason": choice.get("finish_reason")}
 
 
-def _choices(body: Json) -> Iterator[Mapping[str, Json]]:
-    return (choice for choice in _list(_mapping(body).get("choices")) if isinstance(choice, dict))
+def _choices(body: Json) -> list[Mapping[str, Json]]:
+    return [choice for choice in _list(_mapping(body).get("choices")) if isinstance(choice, dict)]
 
 
 def _mapping(value: Json) -> Mapping[str, Any]:
@@ -154,9 +161,18 @@ def _size(value: Json) -> int:
     return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
-def _count(counts: Mapping[str, Json], *names: str) -> int | None:
-    """Tokens under the first of the names that is there, 0 for none of them; None for what is no number of tokens."""
-    said = next((counts[name] for name in names if counts.get(name) is not None), 0)
+def _first(members: Mapping[str, Json], names: tuple[str, ...]) -> Json:
+    """What stands under the first of the names that is there; None for none of them."""
+    for name in names:
+        if (value := members.get(name)) is not None:
+            return value
+    return None
+
+
+def _count(said: Json) -> int | None:
+    """Tokens, 0 where nothing is said; None for what is no number of them."""
+    if said is None:
+        return 0
     if isinstance(said, float) and said.is_integer():  # of a server that knows no integers
         said = int(said)
     return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < TOO_MANY else None

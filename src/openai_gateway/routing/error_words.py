@@ -102,7 +102,9 @@ def error_in(value: Json) -> Mapping[str, Any] | str | None:
         return None
     response = value.get("response")
     of_response = response.get("error") if isinstance(response, dict) else None
-    for error in (value.get("error"), of_response, *_errors_of_choices(value.get("choices"))):
+    choices = value.get("choices")
+    of_choices = [one.get("error") for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    for error in (value.get("error"), of_response, *of_choices):
         if error and isinstance(error, dict | str):
             return error
     is_error = "error" in (value.get("object"), value.get("type")) or value.keys() <= _OF_BARE_ERROR
@@ -137,12 +139,6 @@ def _looked_at(error: Mapping[str, Any] | str) -> Mapping[str, Any] | str:
 
 def _is_plain(value: Json) -> bool:
     return isinstance(value, str | int)
-
-
-def _errors_of_choices(choices: Json) -> Iterator[Json]:
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict):
-            yield choice.get("error")
 
 
 def _mentioned(message: str) -> Iterator[str]:

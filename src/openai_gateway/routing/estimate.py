@@ -11,6 +11,7 @@ BYTES_A_TOKEN: Final = 4
 """OpenAI's rule of thumb for English; other scripts take fewer bytes of UTF-8 a token, never many more."""
 
 _TEXTS: Final = ("messages", "prompt", "input", "tools")
+_OBJECTS: Final = (dict, Mapping)  # in this order: an abstract class is slow to ask
 _NOT_TEXT: Final = frozenset({"role", "type", "url", "data", "file_data"})
 
 
@@ -31,7 +32,7 @@ def _texts(body: Mapping[str, Json]) -> Iterator[str]:
         value = waiting.pop()
         if isinstance(value, str):
             yield value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, _OBJECTS):
             waiting.extend(member for name, member in value.items() if name not in _NOT_TEXT)
         elif isinstance(value, list | tuple):
             waiting.extend(value)

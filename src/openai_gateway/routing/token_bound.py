@@ -20,7 +20,7 @@ _SOUND: Final = 64
 
 _TEMPLATE: Final = 256  # what a chat template adds of its own: roles, a default system prompt
 _TOOLS: Final = 1024  # the instructions that make a model call tools; Anthropic documents several hundred
-_MOST: Final = 2**53  # a store in another language may hold numbers as doubles
+MOST: Final = 2**53  # a store in another language may hold numbers as doubles
 _CAPS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat/completions": ("max_completion_tokens", "max_tokens"),
     "completions": ("max_tokens",),
@@ -33,6 +33,7 @@ _SAMPLES: Final = ("n", "best_of")
 _WITHOUT_OUTPUT: Final = frozenset({"embeddings", "moderations", "rerank"})
 _IMAGE_PARTS: Final = ("image_url", "input_image")  # no set: a `type` may be a list
 _NUMBER: Final = 24  # characters that the longest float takes
+_OBJECTS: Final = (dict, Mapping)  # in this order: to ask an abstract class takes as long as all else about a member
 
 
 def token_bound(call: Call, max_output: int | None = None) -> int:
@@ -40,13 +41,13 @@ def token_bound(call: Call, max_output: int | None = None) -> int:
 
     Raises GatewayError for a body that is nested without end.
     """
-    return min(prompt_bound(call) + _output(call, max_output), _MOST)
+    return min(prompt_bound(call) + _output(call, max_output), MOST)
 
 
 def output_bound(call: Call, max_output: int | None = None) -> int | None:
     """An upper bound of the tokens of all answers; None where neither the caller nor the row says one."""
     is_said = call.endpoint in _WITHOUT_OUTPUT or max_output is not None or _cap(call) is not None
-    return min(_output(call, max_output), _MOST) if is_said else None
+    return min(_output(call, max_output), MOST) if is_said else None
 
 
 def prompt_bound(call: Call) -> int:
@@ -64,8 +65,9 @@ def prompt_bound(call: Call) -> int:
 
 def _of_files(call: Call) -> int:
     """Of what is uploaded: images by the allowance for one, sound by its length at the thinnest that is ever sent."""
-    files = () if call.upload is None else call.upload.files
-    return sum(IMAGE if call.endpoint == "images/edits" else one.content.size // _SOUND for one in files)
+    if call.upload is None:
+        return 0
+    return sum(IMAGE if call.endpoint == "images/edits" else one.content.size // _SOUND for one in call.upload.files)
 
 
 def _output(call: Call, max_output: int | None) -> int:
@@ -95,18 +97,25 @@ def _prompts(call: Call) -> int:
 
 def _largest(body: Mapping[str, Json], names: tuple[str, ...]) -> int | None:
     """The largest sound number among these members; what is no count is for the upstream to refuse."""
-    values = (body.get(name) for name in names)
-    return max((n for n in values if isinstance(n, int) and not isinstance(n, bool) and n > 0), default=None)
+    largest = None
+    for name in names:
+        n = body.get(name)
+        if isinstance(n, int) and not isinstance(n, bool) and n > (largest or 0):
+            largest = n
+    return largest
 
 
 def _bytes(value: Any) -> int:
     """About the bytes of the JSON text, never fewer; nothing is written for it, so that a large body costs little."""
     if isinstance(value, str):
         return 4 + (len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass")))
-    if isinstance(value, Mapping):
-        if value.get("type") in _IMAGE_PARTS and "image_url" in value:
-            return IMAGE + sum(_bytes(key) + _bytes(item) for key, item in value.items() if key != "image_url")
-        return 2 + sum(_bytes(key) + _bytes(item) for key, item in value.items())
+    if isinstance(value, _OBJECTS):
+        is_image = value.get("type") in _IMAGE_PARTS and "image_url" in value
+        size = IMAGE if is_image else 2
+        for key, item in value.items():  # no sum of a generator: each member would change frames twice more
+            if not is_image or key != "image_url":
+                size += _bytes(key) + _bytes(item)
+        return size
     if isinstance(value, list | tuple):
         return 2 + sum(map(_bytes, value))
     if isinstance(value, int):

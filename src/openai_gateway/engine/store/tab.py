@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -16,6 +17,7 @@ from openai_gateway.routing.limits import Closing, Demand, Left, Limits, Refusal
 _CLOSES_IN: Final = 5.0
 """Seconds that a store may take to hear of the end of a call; after them its lease settles the matter."""
 
+_NOTHING: Final = Used(tokens=0)
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -30,8 +32,8 @@ class Tab:
     _store: Store
     _limits: Limits | None
     _reserved: list[Reservation] = attrs.field(factory=list, init=False)
-    _past: Used = attrs.field(default=Used(tokens=0), init=False)
-    _now: Used | None = attrs.field(default=None, init=False)
+    _past: Used = attrs.field(default=_NOTHING, init=False)
+    _now: Used | Callable[[], Used] = attrs.field(default=_NOTHING, init=False)
     _was_sent: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
@@ -51,16 +53,20 @@ class Tab:
     @property
     def total(self) -> Used:
         """What is owed for all attempts so far."""
-        now = self._now or Used(tokens=0)
-        return Used(tokens=self._past.tokens + now.tokens, money=self._past.money + now.money)
+        if not isinstance(self._now, Used):
+            self._now = self._now()
+        if self._past is _NOTHING:
+            return self._now
+        return Used(tokens=self._past.tokens + self._now.tokens, money=self._past.money + self._now.money)
 
     async def cover(self, most: Used) -> None:
         """Reserve what the next attempt may use at most. Raises GatewayError where a limit does not allow it."""
-        self._past, self._now = self.total, None
+        self._past, self._now = self.total, _NOTHING
         if self._limits is None:
             return
-        tokens = self._past.tokens + most.tokens - sum(one.demand.tokens for one in self._reserved)
-        money = self._past.money + most.money - sum(one.demand.money for one in self._reserved)
+        tokens, money = self._past.tokens + most.tokens, self._past.money + most.money
+        for one in self._reserved:
+            tokens, money = tokens - one.demand.tokens, money - one.demand.money
         is_more = bool(self._reserved)
         if is_more and tokens <= 0 and money <= 0:
             return
@@ -74,6 +80,11 @@ class Tab:
         """What the attempt under way is to be charged with, as far as is known now."""
         self._was_sent = True
         self._now = Used(tokens=tokens, money=money)
+
+    def owes_uncounted(self, count: Callable[[], Used]) -> None:
+        """The same, of what is counted only if no later word comes: to count a prompt takes a look at all of it."""
+        self._was_sent = True
+        self._now = count
 
     async def close(self, row: Row | None) -> None:
         """The call is over: settle, and write its row. Once; whoever is cancelled meanwhile still has it done.
@@ -100,7 +111,8 @@ class Tab:
     def _closings(self) -> tuple[Closing, ...]:
         if not self._was_sent:
             return tuple(Closing(reservation=one, used=None) for one in self._reserved)
-        tokens, money = self.total.tokens, self.total.money
+        total = self.total
+        tokens, money = total.tokens, total.money
         closings: list[Closing] = []
         for one in self._reserved:
             is_last = one is self._reserved[-1]  # it takes what nobody had expected
