@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -83,6 +84,15 @@ def test_no_caller_makes_a_label() -> None:
     assert shown(metrics)[at("openai_gateway_attempts_total", target="b/*")] == 5
     assert shown(metrics)[at("openai_gateway_cached_total")] == 1
     assert "key_1" not in str(shown(metrics))
+
+
+def test_the_label_of_a_name_is_the_row_that_serves_it() -> None:
+    metrics = Metrics(
+        RouteTable(rows=tuple(ModelRow(name=name, provider="a", model=name) for name in ("a*-and-a-tail", "ab*")))
+    )
+    metrics.record(attrs.evolve(CALL, model="ab-and-a-tail"))
+    labels = {dict(labels).get("gen_ai_request_model") for _, labels in shown(metrics)} - {None}
+    assert labels == {"ab*"}, "the wildcard with the longest prefix, however long the whole"
 
 
 def test_what_workers_counted_adds_up() -> None:

@@ -243,7 +243,7 @@ def begin(
     deadline = now + total if call.deadline is None else min(call.deadline, now + total)
     state = State(
         call=call,
-        targets=tuple(sorted(targets, key=lambda target: target.provider.name in rejected)),
+        targets=tuple(sorted(targets, key=lambda target: target.provider.name in rejected)) if rejected else targets,
         larger=context or {},
         remembered=repaired or {},
         limits=retries,

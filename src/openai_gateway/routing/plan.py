@@ -96,10 +96,11 @@ class Target:
     provider: Provider
     model: str
     row: ModelRow
+    name: str = attrs.field(init=False, eq=False, repr=False)
+    """`provider/model`, for logs, warnings and `_meta`; it shows no key. Made once: a call asks for it nine times."""
 
-    @property
-    def name(self) -> str:
-        """`provider/model`, for logs, warnings and `_meta`; it shows no key."""
+    @name.default
+    def _name_of_both(self) -> str:
         return f"{self.provider.name}/{self.model}" if self.model else self.provider.name
 
 
@@ -110,6 +111,29 @@ class RouteTable:
     providers: Mapping[str, Provider] = attrs.field(factory=dict)
     rows: tuple[ModelRow, ...] = ()
     missing: str = ""
+    _exact: Mapping[str, tuple[ModelRow, ...]] = attrs.field(init=False, eq=False, repr=False)
+
+    @_exact.default
+    def _by_their_names(self) -> Mapping[str, tuple[ModelRow, ...]]:
+        found: dict[str, list[ModelRow]] = {}
+        for row in self.rows:
+            if "*" not in row.name:
+                found.setdefault(row.name, []).append(row)
+        return {name: tuple(rows) for name, rows in found.items()}
+
+    def rows_of(self, name: str) -> Sequence[ModelRow]:
+        """Those of exactly this name, else those of the wildcard with the longest prefix; none for an unknown name."""
+        exact = self._exact.get(name)
+        if exact is not None:
+            return exact
+        matching = [row for row in self.rows if matches(row.name, name) is not None]
+        best = max((_precision(row.name) for row in matching), default=None)
+        return [row for row in matching if _precision(row.name) == best]
+
+
+def _precision(pattern: str) -> tuple[int, int]:
+    prefix, _, suffix = pattern.partition("*")
+    return len(prefix), len(suffix)
 
 
 def matches(pattern: str, name: str) -> str | None:
@@ -140,7 +164,7 @@ def plan(call: Call, table: RouteTable, health: Health, now: float, random: Call
         raise GatewayError(kind=Kind.CONFIGURATION, message=table.missing or "No model is configured.")
     if not is_allowed(call.model, call.models):  # before it is looked for: what is served is no business of theirs
         raise _not_allowed(call.model)
-    if not _rows_of(call.model, table):
+    if not table.rows_of(call.model):
         raise _unknown_model(call.model, table, call.models)
     return _healthy_first(_with_fallbacks(call, table, random), health, now)
 
@@ -179,24 +203,17 @@ def context_fallbacks(
     return larger
 
 
-def _rows_of(name: str, table: RouteTable) -> list[ModelRow]:
-    matching = [row for row in table.rows if matches(row.name, name) is not None]
-    best = max((_precision(row.name) for row in matching), default=None)
-    return [row for row in matching if _precision(row.name) == best]
-
-
-def _precision(pattern: str) -> tuple[bool, int, int]:
-    prefix, star, suffix = pattern.partition("*")
-    return not star, len(prefix), len(suffix)
-
-
 def _group(name: str, table: RouteTable, random: Callable[[], float]) -> Iterator[Target]:
     """The targets of one model name, shared out, without fallbacks; none for an unknown name."""
-    rows = _rows_of(name, table)
+    rows = table.rows_of(name)
+    for row in rows if len(rows) == 1 else _shared_out(rows, random):
+        model = row.model.replace("*", matches(row.name, name) or "", 1) if "*" in row.name else row.model
+        yield Target(provider=table.providers[row.provider], model=model, row=row)
+
+
+def _shared_out(rows: Sequence[ModelRow], random: Callable[[], float]) -> Iterator[ModelRow]:
     for order in sorted({row.order for row in rows}):
-        for row in _shuffled([row for row in rows if row.order == order], random):
-            model = row.model.replace("*", matches(row.name, name) or "", 1) if "*" in row.name else row.model
-            yield Target(provider=table.providers[row.provider], model=model, row=row)
+        yield from _shuffled([row for row in rows if row.order == order], random)
 
 
 def _shuffled(rows: Sequence[ModelRow], random: Callable[[], float]) -> Iterator[ModelRow]:

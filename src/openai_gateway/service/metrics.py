@@ -13,7 +13,7 @@ import attrs
 from openai_gateway.errors import ConfigError, GatewayError
 from openai_gateway.routing.accounts import Account, Outcome
 from openai_gateway.routing.health import BreakerState
-from openai_gateway.routing.plan import RouteTable, matches
+from openai_gateway.routing.plan import RouteTable
 
 Labels = tuple[str, ...]
 Counts = defaultdict[str, float]
@@ -61,12 +61,13 @@ class Metrics:
     """Counts. Labels come from the configuration alone, so that no caller can make new ones."""
 
     def __init__(self, table: RouteTable) -> None:
-        self._table = table
-        self._values: dict[tuple[str, Labels], Counts] = {}
+        self.reload(table)
+        self._values: defaultdict[tuple[str, Labels], Counts] = defaultdict(_nothing_counted)
 
     def reload(self, table: RouteTable) -> None:
         """Know the models of another configuration; what was counted stays."""
         self._table = table
+        self._targets = frozenset(f"{row.provider}/{row.model}" for row in table.rows)
 
     def record(self, account: Account) -> None:
         """One call."""
@@ -97,28 +98,24 @@ class Metrics:
 
     def _model(self, name: str) -> str:
         """The name of the row that serves it: a wildcard stands for all that it takes."""
-        names = {row.name for row in self._table.rows if matches(row.name, name) is not None}
-        return name if name in names else max(names, key=len, default=_OTHER)
+        rows = self._table.rows_of(name)
+        return rows[0].name if rows else _OTHER
 
     def _target(self, name: str) -> str:
-        known = any(name == f"{row.provider}/{row.model}" for row in self._table.rows)
-        return name if known else f"{name.partition('/')[0]}/*"
+        return name if name in self._targets else f"{name.partition('/')[0]}/*"
 
     def _count(self, family: Family, labels: Labels, amount: float = 1) -> None:
-        self._counter(family, labels)["count"] += amount
+        self._values[family.name, labels]["count"] += amount
 
     def _observe(self, family: Family, labels: Labels, value: float) -> None:
-        counter = self._counter(family, labels)
+        counter = self._values[family.name, labels]
         counter["count"] += 1
         counter["sum"] += value
         counter[str(bisect_left(family.buckets, value))] += 1
 
-    def _counter(self, family: Family, labels: Labels) -> Counts:
-        key = family.name, labels
-        found = self._values.get(key)
-        if found is None:
-            found = self._values[key] = defaultdict(float)
-        return found
+
+def _nothing_counted() -> Counts:
+    return defaultdict(float)
 
 
 def render(

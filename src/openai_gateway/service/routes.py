@@ -161,14 +161,13 @@ class NoMatch:
 def match(method: str, path: str) -> Match | NoMatch:
     """The row of a request. HEAD is answered by the row of GET."""
     wanted = "GET" if method == "HEAD" else method
-    exact = _EXACT.get(path)
-    found = {route.method: Match(route=route) for route in exact} if exact else _by_template(path)
+    found = _EXACT.get(path) or _by_template(path)
     if wanted in found:
         return found[wanted]
     return NoMatch(allowed=tuple(sorted({*found, *(["HEAD"] if "GET" in found else [])})))
 
 
-def _by_template(path: str) -> dict[str, Match]:
+def _by_template(path: str) -> Mapping[str, Match]:
     found: dict[str, Match] = {}
     for route in _WITH_ID:
         before, _, rest = route.template.partition("{id")
@@ -181,8 +180,8 @@ def _by_template(path: str) -> dict[str, Match]:
     return found
 
 
-_EXACT: Final[Mapping[str, tuple[Route, ...]]] = {
-    template: tuple(route for route in ROUTES if route.template == template)
+_EXACT: Final[Mapping[str, Mapping[str, Match]]] = {
+    template: {route.method: Match(route=route) for route in ROUTES if route.template == template}
     for template in {route.template for route in ROUTES if "{" not in route.template}
 }
 _WITH_ID: Final = tuple(route for route in ROUTES if "{" in route.template)

@@ -173,6 +173,14 @@ _ROWS = st.lists(
 )
 
 
+@given(_ROWS, st.sampled_from(["m", "n", "mm", "x", ""]))
+def test_the_rows_of_a_name_are_those_of_the_most_precise_pattern_that_fits(rows: list[ModelRow], name: str) -> None:
+    fitting = [one for one in rows if matches(one.name, name) is not None]
+    exact = [one for one in fitting if one.name == name]
+    longest = max((len(one.name) for one in fitting), default=0)
+    assert list(table(*rows).rows_of(name)) == (exact or [one for one in fitting if len(one.name) == longest])
+
+
 @given(_ROWS, st.sets(st.sampled_from(["a/m", "b/m", "c/n"])), st.randoms(use_true_random=False))
 def test_a_plan_has_each_target_once_and_never_none(rows: list[ModelRow], sick: set[str], random: Random) -> None:
     over = table(*rows, row("m", "z", order=3))
