@@ -10,9 +10,9 @@ that answers from memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
 
 import attrs
 import trio
@@ -82,19 +82,27 @@ class Clocks:
         """The first byte that counts is here: from now on only the time between bytes is measured."""
         self._run(Cause.IDLE_CLOCK, math.inf)
 
-    @contextmanager
-    def wait(self) -> Iterator[None]:
+    def wait(self) -> Self:
         """Around one await on the transport, and nothing else. Raises Broke when a clock runs out during it."""
+        return self
+
+    # Not by a generator: each piece of an answer has its wait, and a generator's block takes as long as the scope's own
+    # work. The scope is entered and left by hand for that, here alone, and by nobody but a `with`.
+    def __enter__(self) -> None:
         if self._cause is Cause.IDLE_CLOCK:  # between two waits the caller has the time: a slow reader is not idle
             self._ends = trio.current_time() + self.idle
-        try:
-            with trio.CancelScope(deadline=self._end()) as scope:
-                self._scope = scope
-                yield
-        finally:
-            self._scope = None
+        self._scope = trio.CancelScope(deadline=self._end())
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        assert self._scope is not None  # noqa: S101 - it was entered
+        scope, self._scope = self._scope, None
+        is_caught = scope.__exit__(kind, error, traceback)
         if scope.cancelled_caught:
             raise self._ran_out()
+        return is_caught
 
     def _run(self, cause: Cause, ends: float) -> None:
         self._cause, self._ends = cause, ends

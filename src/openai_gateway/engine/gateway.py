@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -61,6 +61,26 @@ class _Snapshot:
     router: Router
     catalogue: Catalogue
     calls: int = 0
+
+
+@attrs.define(eq=False)
+class _InUse:
+    """A snapshot with one call more on it for as long as the block runs. A class, as each call has one of these, and a
+    generator's block takes three times as long."""
+
+    _snapshot: _Snapshot
+    _is_left: Callable[[_Snapshot], bool]
+    _close_unused: Callable[[], Awaitable[None]]
+
+    async def __aenter__(self) -> _Snapshot:
+        self._snapshot.calls += 1
+        return self._snapshot
+
+    async def __aexit__(self, *_: object) -> None:
+        self._snapshot.calls -= 1
+        if self._is_left(self._snapshot):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self._close_unused()
 
 
 class Gateway:
@@ -174,19 +194,16 @@ class Gateway:
         )
         return _Snapshot(router=router, catalogue=Catalogue(router=router))
 
-    @asynccontextmanager
-    async def _in_use(self) -> AsyncIterator[_Snapshot]:
+    def _in_use(self) -> _InUse:
         """The current snapshot, whose connections stay open for as long as the block runs."""
-        snapshot = self._current
-        snapshot.calls += 1
-        try:
-            yield snapshot
-        finally:
-            snapshot.calls -= 1
-            if not snapshot.calls and snapshot in self._leaving:
-                self._leaving.remove(snapshot)
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                    await self._close_unused()
+        return _InUse(self._current, self._is_left, self._close_unused)
+
+    def _is_left(self, snapshot: _Snapshot) -> bool:
+        """Whether it was replaced, and its last call is over; then it is forgotten."""
+        if snapshot.calls or snapshot not in self._leaving:
+            return False
+        self._leaving.remove(snapshot)
+        return True
 
     async def _close_unused(self) -> None:
         tables = [snapshot.router.settings.table for snapshot in (self._current, *self._leaving)]

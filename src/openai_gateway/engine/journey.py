@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -60,7 +59,8 @@ _MAX_FACT: Final = 200  # characters of a name or an id of the upstream's that a
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What one answer said about itself. `written` is what the model wrote in it, in bytes."""
+    """What one answer said about itself. `written` is what the model wrote in it, in bytes; it is asked for where the
+    answer has no usage, and need not be counted otherwise."""
 
     model: str | None
     usage: Usage | None
@@ -132,7 +132,7 @@ class Journey:
         began = trio.current_time()
         tab = Tab(router.store, call.limits)
         try:
-            state = router.begin(call, stream=stream)
+            state = router.begin(call, began, stream=stream)
         except GatewayError as error:
             refused = error
         else:
@@ -155,7 +155,7 @@ class Journey:
             await trio.sleep(step.seconds)
             step = self._next_step(None)
         if isinstance(step, Fail):
-            self.router.learn(self.state, None)
+            self.router.learn(self.state, None, trio.current_time())
             error = attrs.evolve(step.error, attempts=len(self._asked))
             self.end(Outcome.FAILED, error)
             raise error
@@ -257,14 +257,9 @@ class Journey:
             return attrs.evolve(failure, renewed=True)
         return failure
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> _Waiting:
         """Around what waits for the upstream."""
-        since = trio.current_time()
-        try:
-            yield
-        finally:
-            self.waited += trio.current_time() - since
+        return _Waiting(self)
 
     async def whole(self, attempt: Attempt) -> tuple[bytes, Mapping[str, Json]] | Failure:
         """The whole answer, in OpenAI's shape, and the same read."""
@@ -313,8 +308,9 @@ class Journey:
         usage = self.spend(attempt, facts.usage, facts.written)
         if self.first_byte is None or not attempt.step.continues:
             self.first_byte = facts.first_byte
-        self.router.learn(self.state, target)
-        self.end(Outcome.ANSWERED)
+        now = trio.current_time()
+        self.router.learn(self.state, target, now)
+        self.end(Outcome.ANSWERED, now=now)
         skipped = f"{facts.malformed} unreadable event(s) of the stream were skipped"
         return Served(
             model=self._shown(facts.model) or target.model,
@@ -325,16 +321,19 @@ class Journey:
             request_id=self._shown(facts.request_id),
             finish_reason=self._shown(facts.finish_reason),
             first_byte=self.first_byte - self.began,
-            elapsed=trio.current_time() - self.began,
+            elapsed=now - self.began,
             cost=self._cost,
             continued=bool(attempt.step.continues),
             left=self.tab.left,
-            overhead=self._overhead(),
+            overhead=self._overhead(now),
             limits=self.limits,
         )
 
-    def end(self, outcome: Outcome, error: GatewayError | None = None) -> None:
-        """The call is over: its record is made. Told again, it does nothing, so that every way out may tell it."""
+    def end(self, outcome: Outcome, error: GatewayError | None = None, *, now: float | None = None) -> None:
+        """The call is over: its record is made. Told again, it does nothing, so that every way out may tell it.
+
+        `now` is for whoever has just looked at the clock.
+        """
         if self._account is not None:
             return
         if outcome is Outcome.LEFT:
@@ -349,7 +348,7 @@ class Journey:
             cost=self._cost,
             error=error,
             first_byte=None if self.first_byte is None else self.first_byte - self.began,
-            elapsed=trio.current_time() - self.began,
+            elapsed=(trio.current_time() if now is None else now) - self.began,
         )
         self.router.record(self._account)
 
@@ -375,12 +374,12 @@ class Journey:
             target=self._asked[-1] if self._asked else "",
             attempts=len(self._asked),
             left=self.tab.left,
-            overhead=self._overhead(),
+            overhead=self._overhead(trio.current_time()),
             limits=self.limits,
         )
 
-    def _overhead(self) -> float:
-        return max(0.0, trio.current_time() - self.began - self.waited)
+    def _overhead(self, now: float) -> float:
+        return max(0.0, now - self.began - self.waited)
 
     def _leave_probe(self, cause: Cause = Cause.TOTAL_CLOCK) -> None:
         """A probe that we gave up ourselves told nothing."""
@@ -391,6 +390,20 @@ class Journey:
     def _shown(self, said: str | None) -> str | None:
         """The door for all of the upstream's own words in Served. Key shapes stay: model names have them ("xai-…")."""
         return None if said is None else cut(self.router.redactor.strike_known(said), _MAX_FACT)
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """A block whose seconds are no work of ours. A class, as a call has several, and a generator costs three times."""
+
+    _journey: Journey
+    _since: float = attrs.field(factory=trio.current_time, init=False)
+
+    def __enter__(self) -> None:
+        """The time runs already."""
+
+    def __exit__(self, *_: object) -> None:
+        self._journey.waited += trio.current_time() - self._since
 
 
 def _dialect(target: Target) -> Dialect:
@@ -407,7 +420,8 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 
 def _limits_said(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """OpenAI's fields, and no other; what is no plain value of such a one is left out."""
-    return tuple((name, headers[name]) for name in _LIMITS if _LIMIT.fullmatch(headers.get(name, "")))
+    said = [(name, headers[name]) for name in _LIMITS if name in headers]
+    return tuple((name, value) for name, value in said if _LIMIT.fullmatch(value))
 
 
 def _is_json(exchange: Exchange) -> bool:

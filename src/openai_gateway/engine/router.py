@@ -64,9 +64,8 @@ class Router:
     def _empty_cache(self) -> AnswerCache | None:
         return AnswerCache(self.settings.cache) if self.settings.cache.enabled else None
 
-    def begin(self, call: Call, *, stream: bool) -> State:
+    def begin(self, call: Call, now: float, *, stream: bool) -> State:
         """The call before its first step. Raises GatewayError where no row serves its model."""
-        now = trio.current_time()
         table = self.settings.table
         targets = plan(call, table, self.health, now, self.random)
         return begin(
@@ -81,7 +80,7 @@ class Router:
             stream=stream,
         )
 
-    def learn(self, state: State, target: Target | None) -> None:
+    def learn(self, state: State, target: Target | None, now: float) -> None:
         """Keep what a call found out: which credentials are refused, and the repairs with which `target` answered."""
         for provider in state.rejected:
             if provider not in self._rejected:
@@ -91,7 +90,7 @@ class Router:
                 )
         if target is None:
             return
-        self.health.worked(target.name, trio.current_time())
+        self.health.worked(target.name, now)
         if target.provider.name in self._rejected:  # the account may have been topped up, the key allowed
             self._rejected.remove(target.provider.name)
             _LOG.info("The provider %s takes its credential again.", target.provider.name)

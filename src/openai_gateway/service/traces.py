@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
 
@@ -23,11 +23,28 @@ _LONGEST: Final = 200  # characters of what a caller says
 
 
 class Span:
-    """One call. `traceparent` goes to the provider, so that its spans are below ours."""
+    """One call, and what stands around it: it ends with the block, failed where that raised.
+
+    `traceparent` goes to the provider, so that its spans are below ours.
+    """
 
     def __init__(self, traceparent: str | None, span: TheirSpan | None = None) -> None:
         self.traceparent = traceparent
         self._span = span
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._span is None:
+            return
+        try:
+            if isinstance(error, GatewayError):
+                self.failed(error.kind.code or error.kind.type, error.status)
+            elif isinstance(error, trio.Cancelled):
+                self.failed("left")
+        finally:
+            self._span.end()
 
     def answered(self, served: Served | None) -> None:
         """Who served it, and what it used."""
@@ -66,12 +83,10 @@ class Traces:
     def __init__(self, tracer: Any = None) -> None:
         self._tracer = tracer
 
-    @contextmanager
-    def span(self, call: Call) -> Iterator[Span]:
-        """Around a call: it begins below the caller's span, if it told of one, and ends with the block."""
+    def span(self, call: Call) -> Span:
+        """For the block of a call: it begins now, below the caller's span, if it told of one."""
         if self._tracer is None:
-            yield Span(call.traceparent)
-            return
+            return Span(call.traceparent)
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 - an extra
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - the same
 
@@ -87,17 +102,7 @@ class Traces:
         span = self._tracer.start_span(
             f"{operation} {model}".strip(), context=parent, kind=SpanKind.SERVER, attributes=said
         )
-        ours = Span(_traceparent_of(span), span)
-        try:
-            yield ours
-        except GatewayError as error:
-            ours.failed(error.kind.code or error.kind.type, error.status)
-            raise
-        except trio.Cancelled:
-            ours.failed("left")
-            raise
-        finally:
-            span.end()
+        return Span(_traceparent_of(span), span)
 
 
 def _traceparent_of(span: TheirSpan) -> str:
