@@ -99,8 +99,8 @@ class Redactor:
         A model may be called xai-grok-2-latest, which has the shape of a key, and be served by "ollama" to whoever has
         the key "ollama".
         """
-        spans = sorted(span for form in self._long for span in _spans(text, form))
-        return _cut(text, spans) if spans else text
+        begun = [form for form in self._long if form[:PREFIX] in text]
+        return _cut(text, sorted(span for form in begun for span in _spans(text, form))) if begun else text
 
     def redact_json(self, value: Any) -> Any:
         """`redact` for each string in a JSON value, keys included, and for a number that is a secret."""

@@ -60,14 +60,15 @@ class Keys:
         return await self._of(provider, provider.key_source).is_another_than(provider.api_key)
 
     def _of(self, provider: Provider, source: KeySource) -> _Held:
-        if source not in self._held:
+        held = self._held.get(source)
+        if held is None:
             first = None if provider.api_key is None else Found(provider.api_key)
-            self._held[source] = _Held(source=source, read=self._read, redactor=self._redactor, found=first)
-        return self._held[source]
+            held = self._held[source] = _Held(source=source, read=self._read, redactor=self._redactor, found=first)
+        return held
 
 
 def _carrying(provider: Provider, key: Secret) -> Provider:
-    return provider if key == provider.api_key else attrs.evolve(provider, api_key=key)
+    return provider if key is provider.api_key or key == provider.api_key else attrs.evolve(provider, api_key=key)
 
 
 @attrs.define(kw_only=True)
@@ -121,6 +122,8 @@ class _Held:
             if self._found is not None:
                 _LOG.warning("%s The key that was read before is used further.", error)
         else:
+            if self._found is not None and found.secret == self._found.secret:
+                found = attrs.evolve(found, secret=self._found.secret)  # the same one, which nobody has to compare
             self._redactor.learn(found.secret)
             self._found, pause = found, self._fresh_for
         self._fresh_until = trio.current_time() + pause

@@ -97,10 +97,13 @@ async def ask(
 
 def _complete(headers: list[tuple[str, str]], request: UpstreamRequest, place: Place) -> list[tuple[str, str]]:
     """With those that HTTP asks for: a Host, which comes first, and the length of the body."""
-    hosts = [field for field in headers if field[0].lower() == "host"]  # where the configuration names one
-    others = [field for field in headers if field not in hosts] if hosts else headers
-    length = [("Content-Length", str(request.size))] if request.size or request.method != "GET" else []
-    return [*(hosts or [("Host", place.host)]), *others, *length]
+    hosts: list[tuple[str, str]] = [("Host", place.host)]
+    if "host" in dict(headers):  # the configuration names one
+        hosts = [field for field in headers if field[0] == "host"]
+        headers = [field for field in headers if field[0] != "host"]
+    size = request.size
+    length = [("Content-Length", str(size))] if size or request.method != "GET" else []
+    return [*hosts, *headers, *length]
 
 
 async def pieces_of(form: Form) -> AsyncGenerator[bytes, None]:
@@ -121,7 +124,7 @@ class NativeAnswer:
         self.status: Final = answer.status
         self.aclose: Final = answer.aclose
 
-    @functools.cached_property
+    @property
     def headers(self) -> dict[str, str]:
         return dict(self._answer.headers)
 

@@ -171,9 +171,8 @@ async def _send(client: _Client, request: UpstreamRequest, clocks: Clocks, *, fr
 
 def _named(request: UpstreamRequest) -> list[tuple[str, str]]:
     """With our name, if the configuration says none: some servers know their customers by it."""
-    if any(name.lower() == "user-agent" for name, _ in request.headers):
-        return list(request.headers)
-    return [("User-Agent", _USER_AGENT), *request.headers]
+    said = dict(request.headers)
+    return list(request.headers) if "user-agent" in said else [("User-Agent", _USER_AGENT), *request.headers]
 
 
 class Answer(Protocol):

@@ -69,7 +69,7 @@ class Demand:
 
     @limits.validator
     def _each_key_once(self, _attribute: object, limits: tuple[Limits, ...]) -> None:
-        if len({one.key for one in limits}) != len(limits):
+        if len(limits) > 1 and len({one.key for one in limits}) != len(limits):
             raise ValueError("a demand names each key once")
 
 

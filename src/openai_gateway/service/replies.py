@@ -66,9 +66,11 @@ def limit_fields(left: Sequence[Left]) -> Fields:
     fields: Fields = []
     for one in left:
         if (word := _WORDS.get(one.measure)) is not None:
-            fields.append((f"x-ratelimit-limit-{word}", str(one.most)))
-            fields.append((f"x-ratelimit-remaining-{word}", str(one.left)))
-            fields.append((f"x-ratelimit-reset-{word}", f"{one.seconds}s"))
+            fields += (
+                (f"x-ratelimit-limit-{word}", str(one.most)),
+                (f"x-ratelimit-remaining-{word}", str(one.left)),
+                (f"x-ratelimit-reset-{word}", f"{one.seconds}s"),
+            )
     return fields
 
 
@@ -94,4 +96,6 @@ def underway_fields(*, target: str, attempts: int, overhead: float) -> Fields:
 
 def _plain(text: str) -> str:
     """As a header can carry it: the upstream's own words may hold anything."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character if " " <= character <= "~" else "?" for character in text)

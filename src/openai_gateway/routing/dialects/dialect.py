@@ -20,8 +20,8 @@ Headers = tuple[tuple[str, str], ...]
 class UpstreamRequest:
     """One HTTP request, ready to be sent. Its repr shows neither the headers (a credential) nor the body (a prompt).
 
-    Where there is a `form` it is sent, and no `body`. `warnings` names what of the call it does not carry, for
-    `Served.warnings`.
+    The names of `headers` are in small letters. Where there is a `form` it is sent, and no `body`. `warnings` names
+    what of the call it does not carry, for `Served.warnings`.
     """
 
     method: str

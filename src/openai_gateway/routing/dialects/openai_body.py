@@ -50,7 +50,7 @@ def _fields(call: Call, model: str, *, stream: bool, changes: Changes) -> Mappin
     else:
         body.pop("stream", None)
         body.pop("stream_options", None)
-    return mend(body, changes)
+    return mend(body, changes) if changes else body
 
 
 def headers_of(provider: Provider, call: Call | None = None) -> Headers:
