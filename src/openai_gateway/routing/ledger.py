@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Final
 
 import attrs
@@ -88,10 +89,12 @@ SUMMED: Final = tuple(field.name for field in attrs.fields(Sum) if field.name !=
 """What a `Sum` sums."""
 
 
-def summed(row: Row) -> dict[str, int]:
-    """What a row adds to the sums that it is part of."""
-    counted = {name: getattr(row, name) for name in SUMMED[2:]}
-    return {"calls": 1, "failed": int(row.status >= 400 and row.status != _LEFT), **counted}
+_COUNTED: Final = operator.attrgetter(*SUMMED[2:])
+
+
+def summed(row: Row) -> tuple[int, ...]:
+    """What a row adds to the sums that it is part of, in the order of SUMMED."""
+    return (1, int(row.status >= 400 and row.status != _LEFT), *_COUNTED(row))
 
 
 def dollars(money: int) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -21,9 +20,9 @@ _RESOLUTION: Final = 0.5
 """Seconds that charges of a large limit may share, so that a window is 120 numbers to write and not thousands."""
 _REMEMBERED: Final = 10_000  # keys
 
-_ROW: Final = tuple(field.name for field in attrs.fields(Row))
+_ROW: Final = ("at", *(field.name for field in attrs.fields(Row) if field.name != "at"))
 # Ten times as fast as attrs.astuple, which looks into each value for further classes.
-_VALUES: Final = operator.attrgetter(*_ROW)
+_VALUES: Final = operator.attrgetter(*_ROW[1:])
 _HELD: Final = operator.attrgetter(*(field.name for field in attrs.fields(Held)))
 
 
@@ -148,7 +147,7 @@ class Book:
 
     def write(self, row: Row) -> None:
         """Its moment is that of the transaction."""
-        self._rows.append(attrs.evolve(row, at=round(self._moment.wall * 1000)))
+        self._rows.append(row)
 
     def spent(self, limits: Limits) -> int:
         """What counts against the budget now. Nothing is changed by asking."""
@@ -156,6 +155,7 @@ class Book:
 
     def flush(self, connection: sqlite3.Connection) -> None:
         """Write all that has changed."""
+        at = round(self._moment.wall * 1000)
         if self._dirty:
             connection.executemany(_STORE, [self._stored(key) for key in self._dirty])
         if self._let_in:
@@ -164,11 +164,10 @@ class Book:
         if self._closed:
             connection.execute(_CLOSED, (json.dumps([id_ for id_, _ in self._closed]),))
         if self._charged:
-            at = round(self._moment.wall * 1000)
             connection.execute(_CHARGED, (json.dumps([(i, h.key, h.period, h.money, at) for i, h in self._charged]),))
         if self._rows:
-            connection.execute(_LEDGER, (json.dumps([_VALUES(row) for row in self._rows]),))
-            connection.execute(_SUMS, (json.dumps(_summed(self._rows)),))
+            connection.execute(_LEDGER, (json.dumps([(at, *_VALUES(row)) for row in self._rows]),))
+            connection.execute(_SUMS, (json.dumps(_summed(self._rows, period_of(at / 1000, "day"))),))
 
     def keep(self) -> None:
         """The transaction is for good."""
@@ -248,10 +247,10 @@ def _read(content: str) -> tuple[Held, ...]:
     return tuple(Held(**dict(zip(names, values, strict=True))) for values in json.loads(content))
 
 
-def _summed(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-    """The rows by day, model and key."""
-    sums: dict[tuple[str, str, str], Counter[str]] = {}
+def _summed(rows: Sequence[Row], day: str) -> list[tuple[Any, ...]]:
+    """The rows of a day by model and key."""
+    sums: dict[tuple[str, str], tuple[int, ...]] = {}
     for row in rows:
-        day = period_of(row.at / 1000, "day")
-        sums.setdefault((day, row.model, row.key), Counter()).update(summed(row))
-    return [(*names, *(counter[name] for name in SUMMED)) for names, counter in sums.items()]
+        names, added = (row.model, row.key), summed(row)
+        sums[names] = tuple(map(operator.add, sums[names], added)) if names in sums else added
+    return [(day, *names, *amounts) for names, amounts in sums.items()]

@@ -226,7 +226,7 @@ class RedisStore:
         self._telling[self._count] = None
         end: dict[str, Any] = {"process": self._process, "number": self._count, "closings": closings}
         if row is not None:
-            sums = {name: amount for name, amount in summed(row).items() if amount}
+            sums = {name: amount for name, amount in zip(SUMMED, summed(row), strict=True) if amount}
             names = json.dumps([row.model, row.key])
             end["row"] = {"values": json.dumps(attrs.asdict(row)), "names": names, "sums": sums}
         return end

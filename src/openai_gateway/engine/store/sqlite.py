@@ -255,7 +255,7 @@ def _execute(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) 
 
 
 def _keys(demand: Demand) -> tuple[str, ...]:
-    return tuple(limits.key for limits in demand.limits)
+    return tuple([limits.key for limits in demand.limits])  # a list first: a generator takes twice as long for one
 
 
 def _row(values: Sequence[Any]) -> Row:
