@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import operator
 import sqlite3
@@ -26,10 +27,11 @@ _VALUES: Final = operator.attrgetter(*_ROW[1:])
 _HELD: Final = operator.attrgetter(*(field.name for field in attrs.fields(Held)))
 
 
-def _from_json(count: int) -> str:
-    """The rows of a JSON array of arrays, so that one statement writes them all: each lets go of the interpreter."""
-    columns = ", ".join(f"json_extract(value, '$[{at}]')" for at in range(count))
-    return f"SELECT {columns} FROM json_each(?) WHERE true"  # noqa: S608 - numbers of ours
+@functools.cache
+def _places(columns: int, count: int) -> str:
+    """Places for so many rows of values."""
+    row = f"({', '.join('?' * columns)})"
+    return f"VALUES {', '.join([row] * count)}"
 
 
 def _more(names: Iterable[str]) -> str:
@@ -40,14 +42,15 @@ _FIELDS: Final = ("key", "version", "running", "requests", "tokens", "spending")
 _VERSIONS: Final = "SELECT key, version FROM uses WHERE key IN (SELECT value FROM json_each(?))"
 _LOAD: Final = f"SELECT {', '.join(_FIELDS)} FROM uses WHERE key IN (SELECT value FROM json_each(?))"  # noqa: S608 - our names
 _STORE: Final = f"INSERT OR REPLACE INTO uses ({', '.join(_FIELDS)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - the same
-_RESERVED: Final = f"INSERT INTO reservations (id, process, held) {_from_json(3)}"
+_AT_ONCE: Final = 16
+"""Rows of one statement. Each statement lets go of the interpreter, so a row alone is dear; and a statement is compiled
+once for each number of rows."""
+_RESERVED: Final = "INSERT INTO reservations (id, process, held)"
 _CLOSED: Final = "DELETE FROM reservations WHERE id IN (SELECT value FROM json_each(?))"
-_CHARGED: Final = f"INSERT INTO charged (id, key, period, money, at) {_from_json(5)}"
-_LEDGER: Final = f"INSERT INTO ledger ({', '.join(_ROW)}) {_from_json(len(_ROW))}"
-_SUMS: Final = (
-    f"INSERT INTO sums (day, model, key, {', '.join(SUMMED)}) {_from_json(3 + len(SUMMED))}"
-    f" ON CONFLICT DO UPDATE SET {_more(SUMMED)}"
-)
+_CHARGED: Final = "INSERT INTO charged (id, key, period, money, at)"
+_LEDGER: Final = f"INSERT INTO ledger ({', '.join(_ROW)})"
+_SUMS: Final = f"INSERT INTO sums (day, model, key, {', '.join(SUMMED)})"
+_OR_MORE: Final = f"ON CONFLICT DO UPDATE SET {_more(SUMMED)}"
 _ORPHANS: Final = (
     "SELECT id, held FROM reservations WHERE process NOT IN (SELECT process FROM leases WHERE until > ?) LIMIT 10000"
 )
@@ -160,14 +163,14 @@ class Book:
             connection.executemany(_STORE, [self._stored(key) for key in self._dirty])
         if self._let_in:
             reserved = [(id_, self._process, _written(self._open[id_])) for id_ in self._let_in if id_ in self._open]
-            connection.execute(_RESERVED, (json.dumps(reserved),))
+            _insert(connection, _RESERVED, reserved)
         if self._closed:
             connection.execute(_CLOSED, (json.dumps([id_ for id_, _ in self._closed]),))
         if self._charged:
-            connection.execute(_CHARGED, (json.dumps([(i, h.key, h.period, h.money, at) for i, h in self._charged]),))
+            _insert(connection, _CHARGED, [(i, h.key, h.period, h.money, at) for i, h in self._charged])
         if self._rows:
-            connection.execute(_LEDGER, (json.dumps([(at, *_VALUES(row)) for row in self._rows]),))
-            connection.execute(_SUMS, (json.dumps(_summed(self._rows, period_of(at / 1000, "day"))),))
+            _insert(connection, _LEDGER, [(at, *_VALUES(row)) for row in self._rows])
+            _insert(connection, _SUMS, _summed(self._rows, period_of(at / 1000, "day")), _OR_MORE)
 
     def keep(self) -> None:
         """The transaction is for good."""
@@ -228,6 +231,13 @@ class Book:
         found = connection.execute("DELETE FROM charged WHERE id = ? RETURNING key, period, money", (id_,)).fetchall()
         for key, period, charged in found:
             self._use(key).spending.setdefault(period, Spending()).spent += money - charged
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], then: str = "") -> None:
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        values = [value for row in some for value in row]
+        connection.execute(f"{into} {_places(len(some[0]), len(some))} {then}", values)
 
 
 def _window(data: bytes) -> Window:
