@@ -558,8 +558,8 @@ logging/not-without-level (per-request-log-level)
     No log message is sent for a request that did not ask for any, nor on a subscription.
     = protocol/test_transcript.py::test_log_messages_are_never_sent_on_the_wire
 logging/level-unknown (error-handling)
-    A request for log messages of a level that does not exist is refused.
-    ~ the level in _meta is read by nobody, since no log message is sent in any case
+    A request for log messages of a level that does not exist is refused with -32602.
+    = protocol/test_eras.py::test_a_request_for_log_messages_of_no_level_is_refused
 
 page 2026-07-28/basic/transports/streamable-http
 

@@ -9,6 +9,7 @@ OVERLOADED = 1008
 VERSION = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 CLIENT = "io.modelcontextprotocol/clientInfo"
+LOG_LEVEL = "io.modelcontextprotocol/logLevel"
 
 _LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 _LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
@@ -45,6 +46,8 @@ def revision_of(method: str, params: Params, legacy: str) -> str:
     if meta[VERSION] != "2026-07-28":
         raise Refused(-32022)
     _demand(isinstance(meta.get(CAPABILITIES), dict) and (CLIENT not in meta or isinstance(meta[CLIENT], dict)))
+    if LOG_LEVEL in meta:
+        _is_level(meta[LOG_LEVEL])
     return "2026-07-28"
 
 
@@ -93,8 +96,11 @@ def _listen(params: Params) -> None:
 
 
 def _level(params: Params) -> None:
-    level = params.get("level")
-    _demand(isinstance(level, str) and level in _LEVELS)
+    _is_level(params.get("level"))
+
+
+def _is_level(value: Any) -> None:
+    _demand(isinstance(value, str) and value in _LEVELS)
 
 
 def _tool(params: Params) -> str:

@@ -14,7 +14,7 @@ from openai_gateway_mcp.protocol.connection import Connection
 from tests.fuzz.application import Act, Application, Limits, Opening
 from tests.fuzz.census import CENSUS
 from tests.fuzz.oracle import MODERN, Oracle
-from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, VERSION
+from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, LOG_LEVEL, VERSION
 from tests.fuzz.traffic import GOOD, LIMITS, LINES, PLANS, THOROUGH, cancellation, conversations
 
 PING = b'\n{"jsonrpc":"2.0","id":"are you there","method":"ping"}\n'
@@ -124,7 +124,7 @@ def faults(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**value, name: wrong}
         if isinstance(member, dict):
             yield from ({**value, name: inner} for inner in faults(member))
-    for name in ("result", "error", "cursor", "prompt", "ref", VERSION, CLIENT, "progressToken"):
+    for name in ("result", "error", "cursor", "prompt", "ref", VERSION, CLIENT, LOG_LEVEL, "progressToken"):
         yield {**value, name: 7}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai_gateway_mcp.fuzz.damage import NASTY, encode, spoilt
 from tests.fuzz.application import Act, Limits
 from tests.fuzz.oracle import LEGACY, MODERN
-from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, VERSION
+from tests.fuzz.oracle_params import CAPABILITIES, CLIENT, LOG_LEVEL, VERSION
 
 Draw = Any  # hypothesis's draw function, generic in what it draws
 
@@ -80,6 +80,7 @@ _METAS: list[Any] = [
     *[_MODERN_META] * 5,
     {**_MODERN_META, CLIENT: _INFO},
     {**_MODERN_META, CLIENT: None},
+    *[{**_MODERN_META, LOG_LEVEL: level} for level in ("info", "loud", 7)],
     *[{**_MODERN_META, CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": {}}}}] * 5,
     {**_MODERN_META, CAPABILITIES: {"extensions": {"io.modelcontextprotocol/tasks": 1}}},
     {VERSION: MODERN},

@@ -6,6 +6,7 @@ import pytest
 from tests.playbook import (
     CAPABILITIES,
     CLIENT_INFO,
+    LOG_LEVEL,
     SERVER_INFO,
     VERSION,
     Playbook,
@@ -148,6 +149,29 @@ def test_modern_meta_without_capabilities_is_refused(play: Playbook) -> None:
     incomplete = meta()
     del incomplete[CAPABILITIES]
     play >> request(1, "tools/list", _meta=incomplete) << failure(1, -32602, CAPABILITIES)
+
+
+@pytest.mark.requirement("logging/level-unknown")
+@pytest.mark.parametrize(
+    "method", ["tools/list", "tools/call", "models/list", "server/discover", "subscriptions/listen"]
+)
+@pytest.mark.parametrize("level", ["loud", "DEBUG", "warn", "", None, 3, [], {}])
+def test_a_request_for_log_messages_of_no_level_is_refused(play: Playbook, method: str, level: object) -> None:
+    params = {"name": "chat", "notifications": {}}
+    play >> request(1, method, _meta=meta() | {LOG_LEVEL: level}, **params) << failure(1, -32602, LOG_LEVEL)
+
+
+@pytest.mark.parametrize(
+    "level", ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+)  # fmt: skip
+def test_a_request_for_log_messages_of_a_level_is_served_like_any_other(play: Playbook, level: str) -> None:
+    play >> modern(1, "tools/list")
+    usual = play.result(1)
+    play >> request(2, "tools/list", _meta=meta() | {LOG_LEVEL: level}) << response(2, usual)
+
+
+def test_in_the_legacy_era_a_log_level_is_not_for_meta_to_say(play: Playbook) -> None:
+    play >> request(1, "ping", _meta={LOG_LEVEL: "loud"}) << response(1, {})
 
 
 @pytest.mark.requirement("base/client-info")

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.playbook import CAPABILITIES, VERSION, initialize, meta, modern, notification, request
+from tests.playbook import CAPABILITIES, LOG_LEVEL, VERSION, initialize, meta, modern, notification, request
 from tests.protocol.offering import FULL as OFFER
 
 from openai_gateway_mcp.protocol.events import Era
@@ -145,6 +145,7 @@ BARE = request(1, "tools/list")
         (LISTED, {**head("tools/list"), "Mcp_Method": ("tools/list", "tools/list")}, 400, -32020, 1),
         (request(1, "tools/list", _meta={VERSION: V}), head("tools/list"), 400, -32602, 1),
         (request(1, "tools/list", _meta={VERSION: 3, CAPABILITIES: {}}), head("tools/list"), 400, -32602, 1),
+        (modern(1, "tools/list", _meta=meta() | {LOG_LEVEL: "loud"}), head("tools/list"), 400, -32602, 1),
         (
             modern(1, "tools/list", _meta=meta("2031-01-01")),
             {"Mcp_Protocol_Version": "2031-01-01", "Mcp_Method": "tools/list"},

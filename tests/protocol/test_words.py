@@ -9,6 +9,7 @@ import pytest
 from tests.playbook import (
     CAPABILITIES,
     CLIENT_INFO,
+    LOG_LEVEL,
     VERSION,
     Json,
     Playbook,
@@ -88,6 +89,8 @@ def test_what_is_no_request(message: Json, words: str) -> None:
         (request(1, "tools/list", _meta={VERSION: 3}), f"{VERSION} must be a string"),
         (request(1, "tools/list", _meta={VERSION: "2026-07-28"}), f"_meta must have {CAPABILITIES}, an object"),
         (request(1, "tools/list", _meta=meta() | {CLIENT_INFO: 3}), f"{CLIENT_INFO} must be an object"),
+        (request(1, "tools/list", _meta=meta() | {LOG_LEVEL: "loud"}), f"{LOG_LEVEL} must be one of {LEVELS}"),
+        (request(1, "tools/list", _meta=meta() | {LOG_LEVEL: 3}), f"{LOG_LEVEL} must be a string"),
         (modern(1, "subscriptions/listen"), "notifications must be an object"),
         (modern(1, "subscriptions/listen", notifications=[]), "notifications must be an object"),
         (

@@ -34,6 +34,7 @@ Params = Mapping[str, Any]
 VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 _CLIENT: Final = "io.modelcontextprotocol/clientInfo"
+_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 
 _SHOWN: Final = 100
 
@@ -88,7 +89,7 @@ def revision_of(method: str, meta: Params, legacy: Revision) -> Revision:
     """The revision a request is made in: the one its `_meta` names, else the connection's legacy one.
 
     Raises Fault: -32022 for a version that is not served statelessly, -32602 for `_meta` that lacks what its era
-    demands.
+    demands, or has it wrong.
     """
     if VERSION not in meta:
         if method in MODERN_ONLY:
@@ -101,6 +102,8 @@ def revision_of(method: str, meta: Params, legacy: Revision) -> Revision:
         raise invalid(f"_meta must have {CAPABILITIES}, an object")
     if not isinstance(meta.get(_CLIENT, {}), dict):
         raise invalid(f"{_CLIENT} must be an object")
+    if _LOG_LEVEL in meta:  # no log message is ever sent, but whoever asks for them wrongly should be told (logging)
+        _check_level(meta, _LOG_LEVEL)
     return REVISIONS[requested]
 
 
@@ -129,8 +132,12 @@ def protocol_version(params: Params) -> str:
 
 def check_log_level(params: Params) -> None:
     """The level of `logging/setLevel` must be one of syslog's."""
-    if string(params, "level") not in _LOG_LEVELS:
-        raise invalid(f"level must be one of {', '.join(sorted(_LOG_LEVELS))}")
+    _check_level(params, "level")
+
+
+def _check_level(params: Params, name: str) -> None:
+    if string(params, name) not in _LOG_LEVELS:
+        raise invalid(f"{name} must be one of {', '.join(sorted(_LOG_LEVELS))}")
 
 
 def check_cursor(params: Params) -> None:
