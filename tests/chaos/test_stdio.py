@@ -28,8 +28,11 @@ from tests.chaos.watched import (
     forget_the_peak,
     leave_descriptors,
     peak,
+    unread_of_pipe,
     write_what_is_taken,
 )
+from tests.peers.fake_upstream import Kind, Upstream, running
+from tests.peers.playing import gateway
 from tests.playbook import cancel, initialize, modern, request
 from tests.transports.process import PATIENCE, ROOT, environment, lines
 
@@ -41,10 +44,12 @@ MAX_LINE = 16 * MEGABYTE  # MAX_MESSAGE_BYTES, by default
 IN_FLIGHT, PARKED = 256, 4_096  # calls that run, and that wait
 A_CALL = 16 * 1024  # bytes that a small call may hold while it runs, with its task and its connection's part
 ONE_READ = MEGABYTE  # the answers to what is read at once, where they are largest
+ARENAS = 2 * MEGABYTE  # what a process may take that does the same again: Python's allocator takes a megabyte at a time
+READ_SIZE = 16_384  # bytes of requests that are read at once
 
 
-def chat(id_: Json, prompt: str = "Hello!") -> Json:
-    return request(id_, "tools/call", name="chat", arguments={"prompt": prompt})
+def chat(id_: Json, prompt: str = "Hello!", model: str = "echo") -> Json:
+    return request(id_, "tools/call", name="chat", arguments={"prompt": prompt, "model": model})
 
 
 @attrs.define(eq=False)
@@ -69,6 +74,13 @@ class Server:
         assert self.process.stdin is not None
         self.process.stdin.write(data)
         self.process.stdin.flush()
+
+    def write_byte_by_byte(self, data: bytes) -> None:
+        """Each once the one before was read, so that the server sees every cut there can be."""
+        for byte in data:
+            os.write(_stdin(self), bytes([byte]))
+            while unread_of_pipe(_stdin(self)):
+                os.sched_yield()
 
     def hear(self) -> Json:
         assert self.process.stdout is not None
@@ -95,9 +107,11 @@ class Server:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        if reads:  # else it is on its way out already
+        if reads:
             assert children(self.pid) == ""
             assert descriptors(self.pid) <= self.open_before
+        else:  # nobody hears it any more, which it has to see by itself
+            self.process.wait(PATIENCE)
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         rest = [json.loads(line) for line in self.process.stdout] if reads else []
@@ -107,9 +121,11 @@ class Server:
 
 
 @contextmanager
-def server(*argv: str, **environ: str) -> Iterator[Server]:
+def server(upstream: Upstream | None = None) -> Iterator[Server]:
+    """With the built-in model, or the models of an upstream."""
+    way, environ = (["--embedded"], {}) if upstream is None else ([], gateway(upstream))
     process = subprocess.Popen(
-        [sys.executable, "-m", "openai_gateway_mcp", "--embedded", "--rate-limit", "0", "--drain", "30", *argv],
+        [sys.executable, "-m", "openai_gateway_mcp", "--rate-limit", "0", "--drain", "30", *way],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,32 +160,53 @@ def feeding(to: Server, pieces: Iterable[bytes]) -> Iterator[None]:
     assert not thread.is_alive()
 
 
+@contextmanager
+def stopped(one: Server) -> Iterator[None]:
+    """It runs no step meanwhile."""
+    one.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, one.pid, os.WSTOPPED | os.WNOWAIT)
+    yield
+    one.process.send_signal(signal.SIGCONT)
+
+
 def answers(messages: Iterable[Json]) -> Counter[Json]:
     return Counter(message["id"] for message in messages if "id" in message)
 
 
 def test_a_client_that_writes_a_byte_at_a_time() -> None:
+    prompt = "ünd  so\tweiter \u2028 \U0001f600"
     with server() as started:
-        for byte in lines(initialize(1), chat(2, "ünd so weiter"), modern(3, "tools/list")):
-            os.write(_stdin(started), bytes([byte]))
-        assert answers(started.hear() for _ in range(3)) == {1: 1, 2: 1, 3: 1}
+        said = [initialize(1), chat(2, prompt), modern(3, "tools/list")]
+        started.write_byte_by_byte("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in said).encode())
+        heard = {one["id"]: one["result"] for one in (started.hear() for _ in said)}
+        assert heard.keys() == {1, 2, 3}
+        assert heard[2]["content"][0]["text"].endswith(prompt)
         assert started.grown < SLACK
         assert started.end() == []
 
 
 def test_a_client_that_never_reads_is_read_no_more_and_when_it_reads_nothing_is_lost() -> None:
-    """What it may hold: the queue up to its mark, and the answers to one read; what else is said stays in the pipe."""
+    """What it may hold: the queue up to its mark, and the answers to one read; what else is said stays in the pipe.
+
+    The first read fills the queue, so that the calls in it are answered behind a full one.
+    """
     with server() as started:
         os.set_blocking(_stdin(started), False)
         asked = lines(*(request(number, "tools/list") for number in range(200)))
-        data = asked * 100  # of answers, 100 MB
-        sent = write_what_is_taken(_stdin(started), data)
+        calls = [f"call {number}" for number in range(5)]
+        data = lines(*(chat(id_) for id_ in calls)) + asked * 100  # of answers, 100 MB
+        with stopped(started):
+            sent = write_what_is_taken(_stdin(started), data)
+        sent += write_what_is_taken(_stdin(started), data[sent:])
         assert sent < len(data) / 10
         whole = data[:sent].count(b"\n")
         assert started.grown < 2 * (HIGH_WATER + ONE_READ) + SLACK  # twice: what is queued is joined for the write
         os.set_blocking(_stdin(started), True)
-        heard = [started.hear() for _ in range(whole)]
-        assert [one["id"] for one in heard] == [number % 200 for number in range(whole)]
+        heard = [started.hear()["id"] for _ in range(whole)]
+        whole -= len(calls)
+        assert heard[0] == 0  # no call came before
+        assert sorted(id_ for id_ in heard if id_ in calls) == calls
+        assert [id_ for id_ in heard if id_ not in calls] == [number % 200 for number in range(whole)]
         started.write(data[sent : data.index(b"\n", sent) + 1])  # the rest of the line that was torn
         assert started.hear()["id"] == whole % 200
         assert started.end() == []
@@ -194,15 +231,40 @@ def test_a_client_that_closes_its_half_while_calls_run_has_each_answer_once() ->
     "count", [5_000, pytest.param(100_000, marks=pytest.mark.peers)], ids=lambda count: f"{count:,}"
 )
 def test_a_flood_of_requests(count: int) -> None:
-    """One in ten is a call; those that find no place to wait are refused, and are answered by that."""
+    """One in ten is a call; those that find no place to wait are refused, and are answered by that.
+
+    Nothing of it stays: the second half needs no more than the first.
+    """
     with server() as started:
-        ids = range(count)
-        pieces = (lines(chat(at), *(request(more, "ping") for more in ids[at + 1 : at + 10])) for at in ids[::10])
-        with feeding(started, pieces):
-            heard = [started.hear() for _ in range(count)]
-        assert answers(heard) == dict.fromkeys(range(count), 1)
-        assert {one["error"]["code"] for one in heard if "error" in one} <= {OVERLOADED}
-        assert started.grown < (IN_FLIGHT + PARKED) * A_CALL + 2 * (HIGH_WATER + ONE_READ) + SLACK
+        peaks = []
+        for ids in (range(count // 2), range(count // 2, count)):
+            pieces = (lines(chat(at), *(request(more, "ping") for more in range(at + 1, at + 10))) for at in ids[::10])
+            with feeding(started, pieces):
+                heard = [started.hear() for _ in ids]
+            assert answers(heard) == dict.fromkeys(ids, 1)
+            assert {one["error"]["code"] for one in heard if "error" in one} <= {OVERLOADED}
+            peaks.append(started.grown)
+            forget_the_peak(started.pid)
+        assert peaks[0] < (IN_FLIGHT + PARKED) * A_CALL + 2 * (HIGH_WATER + ONE_READ) + SLACK
+        assert peaks[1] < peaks[0] + ARENAS
+        assert started.end() == []
+
+
+def test_a_flood_of_calls_that_do_not_end_and_the_cancellation_of_each() -> None:
+    """So many run and so many wait, and each beyond is refused; cancelled, none is answered and each place is free."""
+    count = 5_000
+    ids = range(count)
+    with running() as upstream, server(upstream) as started:
+        with feeding(started, [*(lines(chat(id_, model="mute")) for id_ in ids), lines(request("all", "ping"))]):
+            *refused, _ = started.until("all")
+        codes = {one["id"]: one["error"]["code"] for one in refused}
+        assert (len(refused), codes) == (len(codes), dict.fromkeys(ids[IN_FLIGHT + PARKED :], OVERLOADED))
+        assert started.grown < (IN_FLIGHT + PARKED) * A_CALL + SLACK
+        with feeding(started, [*(lines(cancel(id_)) for id_ in ids), lines(chat("after"))]):
+            assert answers(started.until("after")) == {"after": 1}
+        while upstream.journal.open_calls():
+            started.say(request("still", "ping"))
+            assert started.hear()["id"] == "still"
         assert started.end() == []
 
 
@@ -216,6 +278,8 @@ def test_a_client_that_repeats_one_id() -> None:
         codes = Counter(one["error"]["code"] if "error" in one else "ok" for one in heard)
         assert set(codes) == {"ok", -32600}
         assert codes["ok"] < count / 10
+        started.say(chat(7))  # answered, it is free again
+        assert "result" in started.hear()
         assert started.grown < SLACK
         assert started.end() == []
 
@@ -229,6 +293,17 @@ def test_a_client_that_cancels_everything() -> None:
             heard = answers(started.until("last"))
         assert max(heard.values()) == 1
         assert started.grown < SLACK
+        assert started.end() == []
+
+
+def test_what_is_cancelled_as_soon_as_it_is_asked_is_not_answered() -> None:
+    """All of it is read at once, so that no answer can have crossed."""
+    with server() as started:
+        data = lines(*(message for number in range(50) for message in (chat(number), cancel(number))), chat("last"))
+        assert len(data) < READ_SIZE
+        with stopped(started):
+            started.write(data)
+        assert answers(started.until("last")) == {"last": 1}
         assert started.end() == []
 
 
@@ -266,12 +341,25 @@ def test_without_a_descriptor_left_what_needs_none_goes_on_and_the_rest_later() 
 def test_stopped_and_woken_it_answers_what_was_said_before_and_meanwhile(calls: int) -> None:
     with server() as started:
         started.say(*(chat(number) for number in range(calls)))
-        started.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, started.pid, os.WSTOPPED | os.WNOWAIT)
-        started.say(chat("meanwhile"))
-        started.process.send_signal(signal.SIGCONT)
+        with stopped(started):
+            started.say(chat("meanwhile"))
         heard = answers(started.hear() for _ in range(calls + 1))
         assert heard == dict.fromkeys([*range(calls), "meanwhile"], 1)
+        assert started.end() == []
+
+
+def test_stopped_and_woken_it_goes_on_with_what_runs() -> None:
+    """The provider ends its answer while nobody is awake to read it."""
+    with running() as upstream, server(upstream) as started:
+        started.say(chat("runs", model="drip"))
+        upstream.wait_for(Kind.ASKED, "drip")
+        with stopped(started):
+            upstream.release("drip")
+            started.say(request("meanwhile", "tools/list"))
+        heard = {one["id"]: one["result"] for one in (started.hear(), started.hear())}
+        assert heard.keys() == {"runs", "meanwhile"}
+        assert not heard["runs"].get("isError")
+        assert set(heard["runs"]["content"][0]["text"].split()) == {"drop"}
         assert started.end() == []
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import select
+import socket
+import struct
+import termios
 from pathlib import Path
 
 MEGABYTE = 2**20
@@ -52,6 +56,19 @@ def processor_seconds(pid: int) -> float:
     """What it has used of a processor since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def unread_of_pipe(fd: int) -> int:
+    """How many bytes lie in a pipe that nobody has read."""
+    found: tuple[int] = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    return found[0]
+
+
+def unread_by_peer(client: socket.socket) -> int:
+    """How many bytes came to the other end of this machine's connection, and wait there to be read."""
+    theirs, ours = (f":{name[1]:04X}" for name in (client.getpeername(), client.getsockname()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(theirs) and row[2].endswith(ours))
 
 
 def write_what_is_taken(fd: int, data: bytes) -> int:

@@ -96,9 +96,16 @@ class Upstream:
 
     def wait_for(self, kind: Kind, model: str) -> None:
         """Returns once the journal holds such an entry; for a test's own thread. TimeoutError if it never does."""
+        self._get(f"/await/{kind.value}/{model}")
+
+    def release(self, model: str) -> None:
+        """End the answers of a `drip` model; for a test's own thread."""
+        self._get(f"/release/{model}")
+
+    def _get(self, path: str) -> None:
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=WAIT_SECONDS)
         with closing(connection):
-            connection.request("GET", f"/await/{kind.value}/{model}")
+            connection.request("GET", path)
             connection.getresponse().read()
 
     def released(self, model: str) -> trio.Event:
