@@ -652,7 +652,10 @@ oauth/challenge-scope (scope-selection-strategy)
     = access/test_oauth.py::test_the_document_and_the_challenge_that_leads_to_it
     = cli/test_http.py::test_access_tokens_of_an_authorization_server
 oauth/canonical-uri (canonical-server-uri)
-    The URI of a server is understood whatever the case of scheme and host, and has no slash at its end.
+    The URI of a server is understood whatever the case of scheme and host.
+    = access/test_oauth.py::test_the_case_of_scheme_and_host_means_nothing
+oauth/no-last-slash (canonical-server-uri)
+    The URI of a server has no slash at its end where that means nothing.
     ~ the operator sets it, the document shows it as it is set, and a client asks with what the document shows
 oauth/token-validated (token-handling)
     An access token is validated: signature, issuer and times.

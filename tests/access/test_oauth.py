@@ -73,7 +73,8 @@ class Server:
 
 def tokens(server: Server | None = None, *, now: Callable[[], float] = lambda: NOW, **options: Any) -> AccessTokens:
     server = server or Server({JWKS: {"keys": [jwk(RSA)]}})
-    return AccessTokens(issuer=ISSUER, audience=AUDIENCE, fetch=server.fetch, wall=now, **{"jwks_url": JWKS, **options})
+    usual = {"audience": AUDIENCE, "jwks_url": JWKS}
+    return AccessTokens(issuer=ISSUER, fetch=server.fetch, wall=now, **{**usual, **options})
 
 
 async def refusal(known: AccessTokens, shown: str) -> Unauthorized:
@@ -133,6 +134,30 @@ async def test_one_of_several_audiences_is_enough() -> None:
     assert await tokens().caller_of(token(aud=["https://other.example", AUDIENCE])) is not None
 
 
+@pytest.mark.requirement("oauth/canonical-uri")
+@pytest.mark.parametrize(
+    "said",
+    ["HTTPS://mcp.example/mcp", "https://MCP.Example/mcp", ["https://other.example", "Https://MCP.EXAMPLE/mcp"]],
+)
+async def test_the_case_of_scheme_and_host_means_nothing(said: Json) -> None:
+    assert await tokens().caller_of(token(aud=said)) is not None
+    assert await tokens(audience="HTTPS://mcp.EXAMPLE/mcp").caller_of(token(aud=said)) is not None
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        ("https://mcp.example/mcp", "https://mcp.example/Mcp"),
+        ("https://Ada@mcp.example/mcp", "https://ada@mcp.example/mcp"),
+        ("https://kiosk.example/mcp", "https://\u212aiosk.example/mcp"),  # KELVIN SIGN, whose lower case is k
+    ],
+)
+async def test_the_case_of_all_else_means_something(resource: str, said: str) -> None:
+    known = tokens(audience=resource)
+    assert await known.caller_of(token(aud=resource)) is not None
+    assert (await refusal(known, token(aud=said))).words == "The token is made for another server."
+
+
 async def test_what_is_no_jwt_is_somebody_else_s_to_know() -> None:
     assert await tokens().caller_of("ogm_abc") is None
 
@@ -173,6 +198,16 @@ def forged(alg: str, secret: bytes = b"") -> str:
         (re.sub(r"\..*\.", ".e30.", token()), "signature"),
         (token(aud="https://other.example"), "another server"),
         (token(aud=f"{AUDIENCE}/"), "another server"),
+        (token(aud="https://mcp.example/MCP"), "another server"),
+        (token(aud="https://mcp.example:443/mcp"), "another server"),
+        (token(aud="https://mcp.example@evil.example/mcp"), "another server"),
+        (token(aud="https://evil.example/?https://mcp.example/mcp"), "another server"),
+        (token(aud=f" {AUDIENCE}"), "another server"),
+        (token(aud=f"{AUDIENCE}\n"), "another server"),
+        (token(aud=[]), "another server"),
+        (token(aud=[[AUDIENCE]]), "another server"),
+        (token(aud={AUDIENCE: 1}), "another server"),
+        (token(aud=7), "another server"),
         (token(aud=...), "lacks the claim aud"),
         (token(iss="https://evil.example"), "another issuer"),
         (token(iss=f"{ISSUER}/"), "another issuer"),
@@ -352,6 +387,8 @@ def test_the_document_and_the_challenge_that_leads_to_it() -> None:
         ({"oauth_issuer": "http://auth.example", "oauth_resource": AUDIENCE}, "https"),
         ({"oauth_issuer": ISSUER, "oauth_resource": "mcp.example"}, "https"),
         ({"oauth_issuer": ISSUER, "oauth_resource": f"{AUDIENCE}#x"}, "https"),
+        ({"oauth_issuer": ISSUER, "oauth_resource": "http://mcp.example/mcp"}, "https"),
+        ({"oauth_issuer": ISSUER, "oauth_resource": AUDIENCE, "oauth_jwks_url": "http://auth.example/keys"}, "https"),
         ({"oauth_issuer": ISSUER, "oauth_resource": AUDIENCE, "oauth_algorithms": "HS256"}, "HS256"),
         ({"oauth_issuer": ISSUER, "oauth_resource": AUDIENCE, "oauth_algorithms": "none,RS256"}, "none"),
         ({"oauth_issuer": ISSUER, "oauth_resource": AUDIENCE, "oauth_algorithms": ","}, "RS256"),

@@ -7,6 +7,8 @@ JWTs are checked by PyJWT against the keys of the authorization server; none of 
 from __future__ import annotations
 
 import logging
+import re
+import string
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
@@ -33,8 +35,18 @@ _MODELS: Final = "models:"
 _LOG: Final = logging.getLogger(__name__)
 
 
-# Times are looked at here, by a clock that a test can set; PyJWT has its own.
-_NO_CLOCK: Final[Options] = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+# Times are looked at here, by a clock that a test can set, since PyJWT has its own; and so is the audience, which PyJWT
+# compares to the letter.
+_OPTIONS: Final[Options] = {
+    "require": ["exp", "iss", "aud"],
+    "verify_aud": False,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
+
+_SCHEME_AND_HOST: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*(?=[/?#]|\Z)")
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # str.lower takes a Kelvin sign for a k
 
 
 class AccessTokens:
@@ -54,7 +66,7 @@ class AccessTokens:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
-        self._audience = audience
+        self._audience = _canonical(audience)
         self._algorithms = [name for name in ALGORITHMS if name in algorithms]
         self._keys = _Keys(issuer, fetch, jwks_url)
         self._wall = wall
@@ -78,25 +90,24 @@ class AccessTokens:
                 shown,
                 key,
                 algorithms=self._algorithms,
-                audience=self._audience,
                 issuer=self._issuer,
-                options={
-                    "require": ["exp", "iss", "aud"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
+                options=_OPTIONS,
             )
-        except jwt.InvalidAudienceError:
-            raise invalid_token("The token is made for another server.") from None
         except jwt.InvalidIssuerError:
             raise invalid_token("The token is of another issuer.") from None
         except jwt.MissingRequiredClaimError as error:
             raise invalid_token(f"The token lacks the claim {error.claim}.") from None
         except jwt.InvalidTokenError:
             raise invalid_token("The signature of the token does not hold.") from None
+        self._check_audience(claims["aud"])
         self._check_times(claims)
         return claims
+
+    def _check_audience(self, said: object) -> None:
+        """One URL, or a list with ours in it."""
+        urls = said if isinstance(said, list) else [said]
+        if not any(isinstance(url, str) and _canonical(url) == self._audience for url in urls):
+            raise invalid_token("The token is made for another server.")
 
     def _check_times(self, claims: dict[str, Any]) -> None:
         now = self._wall()
@@ -107,6 +118,15 @@ class AccessTokens:
             raise invalid_token("The token has expired.")
         if now < claims.get("nbf", 0) - LEEWAY:
             raise invalid_token("The token does not hold yet.")
+
+
+def _canonical(url: str) -> str:
+    """Scheme and host in lower case, as MCP has the URI of a server: their case means nothing (RFC 3986, 6.2.2.1).
+
+    The rest stands as it is: another path, or a port that is named, is another server.
+    """
+    found = _SCHEME_AND_HOST.match(url)
+    return url if found is None else found[0].translate(_LOWER) + url[found.end() :]
 
 
 def _is_number(value: object) -> bool:
