@@ -334,8 +334,12 @@ transports/custom (custom-transports)
     A transport of one's own keeps the messages, their patterns and the metadata of each request.
     ~ WebSocket comes with its own transport, on the same core
 transports/custom-told (custom-transports)
-    A transport of one's own has its opening, framing and cancellation written down, and frames bytes like stdio.
-    ~ docs/http.md tells of the WebSocket, which has frames of its own
+    A transport of one's own has its opening, its framing and the ways of its cancellation written down.
+    ~ docs/http.md has all three of the WebSocket, and transports/test_websocket.py holds the server to it
+transports/custom-framing (custom-transports)
+    What runs over a stream of bytes takes the framing of stdio.
+    = transports/test_stdio.py::test_a_socket_pair_each_way_as_node_clients_give
+    = transports/test_stdio.py::test_one_socket_for_both_ways
 
 page 2026-07-28/basic/transports/stdio
 
@@ -546,7 +550,7 @@ pagination/invalid-cursor (error-handling)
     A cursor that was never given out should be refused with -32602.
     = protocol/test_calls.py::test_a_cursor_that_was_never_given_out_is_refused
 pagination/stable (implementation-guidelines)
-    A cursor keeps its meaning.
+    A cursor keeps its meaning: none is ever given out, since every list is whole on its first page.
     = protocol/test_calls.py::test_every_list_is_whole_on_its_first_page
 
 page 2026-07-28/server/utilities/logging
@@ -631,7 +635,7 @@ http/notification-refused (sending-messages)
     = transports/test_http.py::test_a_notification_that_is_wrong_has_an_http_error
 http/own-notifications (receiving-messages)
     The notifications on a stream are about its request.
-    = transports/test_http.py::test_progress_comes_before_the_answer
+    = transports/test_http.py::test_each_message_goes_out_on_the_stream_of_its_own_request
     = transports/test_http.py::test_a_subscription_is_told_and_ended_with_its_result
 http/omitted-headers (server-behavior-for-custom-headers)
     An argument that is null or not there has no header.
@@ -708,9 +712,11 @@ oauth/token-storage (token-theft)
     A token is kept so that who reads the file has not got it.
     = access/test_tokens.py::test_a_token_is_written_as_its_hash_alone
 oauth/communication (communication-security)
-    Keys and metadata of an authorization server are fetched over TLS.
+    Tokens, keys and metadata go over TLS: a URL is https unless it is of this machine, and certificates are checked.
     = access/test_oauth.py::test_settings_of_it_that_are_wrong
     = access/test_oauth.py::test_where_nothing_is_fetched_from
+    = cli/test_http.py::test_over_tls_a_client_is_its_certificate
+    = gateway_net/test_tls.py::test_names_and_certificates_are_always_verified
 oauth/proxy-consent (confused-deputy-problem)
     A server that stands before another's authorization server asks for consent.
     ~ ours stands before none

@@ -101,7 +101,7 @@ legacy/http-disconnect (sending-messages-to-the-server)
     ~ it is: no stream can be resumed here, so nobody could get the answer, and somebody would pay for it
 legacy/http-one-stream (multiple-connections)
     A message goes out on one stream alone.
-    ~ each POST has a conversation of its own, and what that sends goes nowhere else
+    = transports/test_http.py::test_each_message_goes_out_on_the_stream_of_its_own_request
 
 page 2025-11-25/basic/utilities/cancellation
 

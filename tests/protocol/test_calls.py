@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 from tests.playbook import Json, Playbook, failure, handed, initialize, meta, modern, playbook, request
 from tests.protocol.offering import BARE, FULL
@@ -237,9 +238,33 @@ def test_a_list_is_the_same_each_time_and_for_everyone(play: Playbook, method: s
         assert other.result(1) == first
 
 
+MANY = attrs.evolve(
+    FULL,
+    tools=tuple(attrs.evolve(FULL.tools[0], name=f"tool-{n}") for n in range(1_000)),
+    prompts=tuple(attrs.evolve(FULL.prompts[0], name=f"prompt-{n}") for n in range(1_000)),
+    resources=tuple(attrs.evolve(FULL.resources[0], uri=f"a:{n}") for n in range(1_000)),
+    resource_templates=tuple(
+        attrs.evolve(FULL.resource_templates[0], uri_template=f"a:{n}/{{b}}") for n in range(1_000)
+    ),
+)
+
+
 @pytest.mark.requirement("pagination/stable")
 @pytest.mark.requirement("caching/scope-of-pages")
-@pytest.mark.parametrize("method", ["tools/list", "prompts/list", "resources/list", "resources/templates/list"])
-def test_every_list_is_whole_on_its_first_page(play: Playbook, method: str) -> None:
-    play >> modern(1, method, cursor=None)
-    assert "nextCursor" not in play.result(1)
+@pytest.mark.parametrize(
+    ("method", "member"),
+    [
+        ("tools/list", "tools"),
+        ("prompts/list", "prompts"),
+        ("resources/list", "resources"),
+        ("resources/templates/list", "resourceTemplates"),
+    ],
+)
+@pytest.mark.parametrize("build", [request, modern])
+def test_every_list_is_whole_on_its_first_page(build: Callable[..., Json], method: str, member: str) -> None:
+    """However long it is: so no cursor is ever given out, and none can lose its meaning."""
+    with playbook(MANY) as play:
+        play >> build(1, method, cursor=None)
+        result = play.result(1)
+    assert len(result[member]) == 1_000
+    assert "nextCursor" not in result

@@ -11,6 +11,7 @@ import trio
 from tests.playbook import SUBSCRIPTION_ID, cancel, initialize, modern, notification, request
 from tests.transports.posting import (
     BOTH,
+    TOOL,
     House,
     Json,
     done,
@@ -155,6 +156,43 @@ async def test_progress_comes_before_the_answer(autojump_clock: MockClock) -> No
     assert [message.get("method") for message in said] == ["notifications/progress"] * 2 + [None]
     assert said[0]["params"]["progressToken"] == "t"
     assert said[2]["result"]["content"][0]["text"] == "done"
+
+
+@pytest.mark.requirement("http/own-notifications")
+@pytest.mark.requirement("legacy/http-one-stream")
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_each_message_goes_out_on_the_stream_of_its_own_request(era: str, autojump_clock: MockClock) -> None:
+    """Two calls and a subscription at once, while what is offered changes."""
+    one = house(reports)
+    told: dict[str, list[Json]] = {}
+
+    async def ask(name: str) -> None:
+        legacy = call(_meta={"progressToken": name}), {"Accept": BOTH}
+        message, fields = modern_call(token=name) if era == "modern" else legacy
+        told[name] = events(await one.post(message, **fields))
+
+    async def subscribe() -> None:
+        message, fields = listen()
+        told["listen"] = events(await one.post(message, **fields))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subscribe)
+        nursery.start_soon(ask, "a")
+        nursery.start_soon(ask, "b")
+        await trio.sleep(0.5)
+        one.server = attrs.evolve(one.server, tools=(*one.server.tools, attrs.evolve(TOOL, name="more")))
+        one.endpoint.offer()
+        await trio.sleep(1)
+        one.endpoint.drain()
+    for name in ("a", "b"):
+        *reported, answer = told[name]
+        assert [message["params"]["progressToken"] for message in reported] == [name, name]
+        assert answer["result"]["content"][0]["text"] == "done"
+    assert [message.get("method") for message in told["listen"]] == [
+        "notifications/subscriptions/acknowledged",
+        "notifications/tools/list_changed",
+        None,
+    ]
 
 
 async def test_who_takes_no_events_gets_no_progress(autojump_clock: MockClock) -> None:
