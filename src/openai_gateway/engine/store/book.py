@@ -72,6 +72,10 @@ class Book:
         self._clock = clock
         self._uses: dict[str, Use] = {}
         self._versions: dict[str, int] = {}
+        self._written: int | None = None
+        """SQLite's own word (data_version), to one connection, on whether another has written since."""
+        self._current: set[str] = set()
+        """Keys whose use was read since then."""
         self._open: dict[str, tuple[Held, ...]] = {}
         self._disowned: set[str] = set()
         """Reservations that were charged because this process was taken for dead."""
@@ -88,11 +92,15 @@ class Book:
     def begin(self, connection: sqlite3.Connection, keys: Iterable[str]) -> None:
         """What is in use of these keys, as it is now."""
         self._moment = self._clock()
-        lease = connection.execute("SELECT until FROM leases WHERE process = ?", (self._process,)).fetchone()
-        if lease is None:
-            self._disowned.update(self._open)
-            self._open.clear()
-            self._renew(connection)
+        (written,) = connection.execute("PRAGMA data_version").fetchone()
+        if written != self._written:  # by somebody else: then it is not known what has become of anything
+            self._written = written
+            self._current.clear()
+            lease = connection.execute("SELECT until FROM leases WHERE process = ?", (self._process,)).fetchone()
+            if lease is None:
+                self._disowned.update(self._open)
+                self._open.clear()
+                self._renew(connection)
         self._load(connection, set(keys))
 
     def renew(self, connection: sqlite3.Connection) -> None:
@@ -183,6 +191,7 @@ class Book:
         self._open.update((id_, held) for id_, held in self._closed if held)
         self._uses.clear()
         self._versions.clear()
+        self._written = None  # the next connection counts from elsewhere
         self._clear()
 
     def _renew(self, connection: sqlite3.Connection) -> None:
@@ -190,11 +199,13 @@ class Book:
         connection.execute("INSERT OR REPLACE INTO leases (process, until) VALUES (?, ?)", (self._process, until))
 
     def _load(self, connection: sqlite3.Connection, keys: set[str]) -> None:
-        if not keys:
-            return
         if len(self._uses) > _REMEMBERED:
             self._uses.clear()
             self._versions.clear()
+            self._current.clear()
+        keys = keys - self._current
+        if not keys:
+            return
         found = dict(connection.execute(_VERSIONS, (json.dumps(sorted(keys)),)).fetchall())
         stale = [key for key, version in found.items() if self._versions.get(key) != version]
         if stale:
@@ -206,6 +217,7 @@ class Book:
         for key in keys - found.keys():
             self._versions[key] = 0
             self._uses[key] = Use()
+        self._current |= keys
 
     def _use(self, key: str) -> Use:
         self._dirty.add(key)
