@@ -170,7 +170,7 @@ class Exchange:
         """Whether nothing more will be answered to this request."""
         return self._is_answered or self._is_taken
 
-    async def rest(self) -> bytes | None:
+    async def rest(self) -> bytearray | None:
         """What came after this request, once it is answered; None where no other request may follow on the connection.
 
         What is left of a small body is read for that.
@@ -179,7 +179,7 @@ class Exchange:
             return None
         if not self._body.is_over and not await self._read_out():
             return None
-        return bytes(self._came)
+        return self._came
 
     async def _read_out(self) -> bool:
         """The rest of the body, which nobody wanted; whether it came at once, and was small."""
@@ -264,7 +264,7 @@ class Conversation:
         self._refuse = refuse
         self._peer = peer
         self._certificate = certificate
-        self._raw = b""
+        self._raw = bytearray()  # that came and was not looked at yet
         self._scope = trio.CancelScope()  # around all that is done for this client
         self._is_cut = False
 
@@ -323,7 +323,7 @@ class Conversation:
             self._is_cut = True
             return False
         rest = await exchange.rest()
-        self._raw = rest or b""
+        self._raw = bytearray() if rest is None else rest
         return rest is not None
 
     async def _head(self) -> bytes | None:
@@ -331,7 +331,8 @@ class Conversation:
         if not self._raw and not await self._first_bytes():
             return None
         deadline = trio.current_time() + self.bounds.head_seconds
-        while (end := self._raw.find(_END_OF_HEAD)) < 0:
+        looked_at = 0  # no byte is looked at twice, however slowly they drip in
+        while (end := self._raw.find(_END_OF_HEAD, looked_at)) < 0:
             if len(self._raw) > self.bounds.head_bytes:
                 raise PeerError(431, f"The head of the request is larger than {self.bounds.head_bytes:,} bytes.")
             with trio.move_on_at(deadline) as clock:
@@ -339,10 +340,13 @@ class Conversation:
                     return None
             if clock.cancelled_caught:
                 raise PeerError(408, "The head of the request comes too slowly.")
+            looked_at = max(0, len(self._raw) - len(_END_OF_HEAD) + 1)
             self._raw += self.incoming.take()
         if end > self.bounds.head_bytes:
             raise PeerError(431, f"The head of the request is larger than {self.bounds.head_bytes:,} bytes.")
-        return self._raw[: end + len(_END_OF_HEAD)]
+        head = bytes(self._raw[: end + len(_END_OF_HEAD)])
+        del self._raw[: len(head)]
+        return head
 
     async def _first_bytes(self) -> bool:
         """Wait for those of the next request; whether there are any. Whoever is idle for too long is left."""
@@ -351,11 +355,11 @@ class Conversation:
             if not await self.incoming.wait():
                 return False
             self._scope.deadline = math.inf
-            self._raw = self.incoming.take().lstrip(b"\r\n")  # RFC 9112, 2.2: an empty line before it is none of it
+            self._raw += self.incoming.take().lstrip(b"\r\n")  # RFC 9112, 2.2: an empty line before it is none of it
         return True
 
     def _exchange(self, head: bytes) -> Exchange:
-        came, self._raw = bytearray(self._raw[len(head) :]), b""
+        came, self._raw = self._raw, bytearray()
         request = request_of(
             head, peer=self._peer, is_tls=isinstance(self._stream, trio.SSLStream), certificate=self._certificate
         )

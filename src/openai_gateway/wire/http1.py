@@ -180,6 +180,7 @@ class Chunked:
         """`most` bytes may the line before a chunk have, and the trailers together."""
         self._most = most
         self._left = 0  # bytes of the chunk that is being read
+        self._looked_at = 0  # bytes of the part that is being read, which its end does not begin in
         self._read: _Part = self._size
         self._wrong = ""
         self.is_over = False
@@ -212,9 +213,8 @@ class Chunked:
     # whole yet, or wrong.
 
     def _size(self, data: bytearray, at: int) -> int:
-        line = _CHUNK.match(data, at)
+        line = self._part(_CHUNK, b"\n", data, at, "the line before a chunk is none")
         if line is None:
-            self._judge(data, at, b"\n", "the line before a chunk is none")
             return at
         self._left = int(line[1], 16)
         self._read = self._close if self._left else self._trailers
@@ -230,17 +230,26 @@ class Chunked:
         return at
 
     def _trailers(self, data: bytearray, at: int) -> int:
-        trailers = _TRAILERS.match(data, at)
-        if trailers is None:
-            self._judge(data, at, b"\n\r\n", "what follows the last chunk is no trailer")
-            return at
-        self.is_over = True
-        return trailers.end()
+        beyond = at
+        if data.startswith(b"\r\n", at):
+            beyond += 2
+        elif trailers := self._part(_TRAILERS, b"\n\r\n", data, at, "what follows the last chunk is no trailer"):
+            beyond = trailers.end()
+        self.is_over = beyond > at
+        return beyond
 
-    def _judge(self, data: bytearray, at: int, end: bytes, words: str) -> None:
-        """What is not whole may become so, until its end has come or it is too long."""
-        if data.find(end, at) >= 0 or len(data) - at > self._most:
+    def _part(
+        self, pattern: re.Pattern[bytes], end: bytes, data: bytearray, at: int, words: str
+    ) -> re.Match[bytes] | None:
+        """What begins at `at`, once its end has come. Until then nothing is looked at twice, however it drips in."""
+        found = data.find(end, at + self._looked_at)
+        length = (len(data) if found < 0 else found + len(end)) - at
+        self._looked_at = max(0, length - len(end) + 1) if found < 0 else 0
+        part = pattern.match(data, at) if found >= 0 else None
+        if length > self._most or (found >= 0 and part is None):
             self._wrong = words
+            return None
+        return part
 
 
 class _Part(Protocol):

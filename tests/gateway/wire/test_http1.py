@@ -196,8 +196,9 @@ def test_nothing_is_held_beyond_its_bound() -> None:
         with pytest.raises(NotHttp, match="longer than"):
             HeadReader(MOST).take(bytearray(data))
     for data in (b"1;" + b"a" * MOST, b"0\r\nx: " + b"a" * MOST):
-        with pytest.raises(NotHttp):
-            Chunked(MOST).take(bytearray(data))
+        for end in (b"", b"\r\n\r\n"):
+            with pytest.raises(NotHttp):
+                Chunked(MOST).take(bytearray(data + end))
 
 
 BLANKS = b" " * 1_000_000
@@ -226,3 +227,21 @@ def test_no_head_is_read_more_often_than_it_is_long(data: bytes, value: bytes | 
 def test_no_chunk_is_read_more_often_than_it_is_long(data: bytes) -> None:
     with pytest.raises(NotHttp):
         Chunked(3_000_000).take(bytearray(data % BLANKS))
+
+
+DRIPPING = {
+    "an extension": (b"4;" + b"a" * 250_000, b"\r\nbody\r\n0\r\n\r\n"),
+    "a trailer": (b"4\r\nbody\r\n0\r\nx:" + b"a" * 250_000, b"\r\n\r\n"),
+    "trailers": (b"4\r\nbody\r\n0\r\n" + b"x:y\r\n" * 50_000, b"\r\n"),
+}
+
+
+@pytest.mark.parametrize(("said", "end"), DRIPPING.values(), ids=DRIPPING.keys())
+def test_what_drips_in_is_not_read_anew_with_each_byte(said: bytes, end: bytes) -> None:
+    """A quarter of a million bytes, one by one: what is looked at from its beginning each time takes a quarter of an
+    hour."""
+    body, data, found = Chunked(300_000), bytearray(), b""
+    for byte in said + end:
+        data.append(byte)
+        found += body.take(data)
+    assert (found, body.is_over) == (b"body", True)
