@@ -241,6 +241,16 @@ async def test_a_body_that_is_no_body_is_refused(autojump_clock: MockClock) -> N
     assert status_of(await said_to(GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")) == 400
 
 
+async def test_a_connection_is_not_taken_over_by_a_request_whose_body_is_none(autojump_clock: MockClock) -> None:
+    async def take_over(exchange: Exchange) -> None:
+        await exchange.take_over()
+
+    for body in (b"zz\r\n", b"1\r\na\r\n0\r\n\r\n", b"1\r\na"):
+        said = await said_to(GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\n" + body, take_over)
+        assert status_of(said) == 400
+        assert b"connection: close" in said
+
+
 async def test_a_body_may_be_slow_but_not_stand_still(autojump_clock: MockClock) -> None:
     async with served(echo, bounds=Bounds(body_seconds=5, body_rate=10)) as client:
         await client.send(post(b"a" * 100)[:-100])

@@ -83,14 +83,17 @@ class Exchange:
     async def receive(self) -> bytes:
         """Some of the body, b"" at its end. Raises PeerError: 400 for what is none, 408 for what comes too slowly."""
         while True:
-            try:
-                found = self._body.take(self._came)
-            except NotHttp:
-                self.close_after()
-                raise PeerError(400, "The body of the request is not sound.") from None
+            found = self._came_of_body()
             if found or self._body.is_over:
                 return found
             await self._wait_for_body()
+
+    def _came_of_body(self) -> bytes:
+        try:
+            return self._body.take(self._came)
+        except NotHttp:
+            self.close_after()
+            raise PeerError(400, "The body of the request is not sound.") from None
 
     async def _wait_for_body(self) -> None:
         if self._waits_to_be_asked:
@@ -138,7 +141,7 @@ class Exchange:
 
         Raises PeerError (400) for a request with a body, whose end nobody could tell from what follows.
         """
-        if self._body.take(self._came) or not self._body.is_over:
+        if self._came_of_body() or not self._body.is_over:
             self.close_after()
             raise PeerError(400, "A request to change the protocol has no body.")
         self.begun = self._is_taken = True
