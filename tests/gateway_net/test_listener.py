@@ -262,6 +262,23 @@ async def test_a_body_may_be_slow_but_not_stand_still(autojump_clock: MockClock)
         assert status_of(await client.all()) == 408
 
 
+async def test_a_body_that_came_in_time_and_is_looked_at_too_late_is_read_on(mock_clock: MockClock) -> None:
+    async with served(echo, bounds=Bounds(body_seconds=5)) as client:
+        await client.send(post(b"abc")[:-3])
+        await wait_all_tasks_blocked()
+        mock_clock.jump(4.9)
+        await client.send(b"a")
+        await trio.lowlevel.checkpoint()  # whoever reads has it, and whoever waits for it is called
+        mock_clock.jump(0.2)  # in which others have had the thread
+        await wait_all_tasks_blocked()
+        await client.send(b"bc")
+        await wait_all_tasks_blocked()
+        said = bytes(await client.stream.receive_some())
+        await client.stream.aclose()
+    assert status_of(said) == 200
+    assert said.endswith(b"abc")
+
+
 async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(autojump_clock: MockClock) -> None:
     async with served(echo) as client:
         await client.send(post(b"hello", b"Expect: 100-continue")[:-5])

@@ -109,7 +109,8 @@ class Exchange:
             raise PeerError(408, "The body of the request comes too slowly.")
         self._waits_to_be_asked = False
         data = self._conversation.incoming.take()
-        self._stalls += began - trio.current_time() + len(data) / self._conversation.bounds.body_rate
+        stalled = trio.current_time() - began  # which is more than it could be, where it woke in time and ran later
+        self._stalls = max(0.0, self._stalls - stalled) + len(data) / self._conversation.bounds.body_rate
         self._came += data
 
     async def answer(self, status: int, headers: Fields = (), body: bytes = b"") -> None:
