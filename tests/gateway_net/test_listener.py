@@ -107,6 +107,16 @@ async def test_a_request_is_answered_and_the_connection_kept(autojump_clock: Moc
     assert b"connection: close" not in said
 
 
+async def test_an_empty_line_before_a_request_is_none_of_it_wherever_it_is_cut(autojump_clock: MockClock) -> None:
+    for pieces in ((post(b"a") + b"\r\n" + GET,), (post(b"a"), b"\r\n" + GET), (post(b"a") + b"\r", b"\n" + GET)):
+        async with served(echo, bounds=Bounds(head_seconds=5, idle_seconds=60)) as client:
+            for piece in pieces:
+                await client.send(piece)
+                await trio.sleep(20)  # an empty line is no beginning of a head
+            said = await client.answers(2)
+            assert said.count(b"HTTP/1.1 200 OK") == 2
+
+
 async def test_requests_that_come_in_pieces_or_at_once_are_answered_the_same(autojump_clock: MockClock) -> None:
     wire = GET + post(b"hello")
     async with served(echo) as client:

@@ -332,7 +332,7 @@ class Conversation:
 
     async def _head(self) -> bytes | None:
         """The raw head of the next request; None where there is none. Raises PeerError."""
-        if not self._raw and not await self._first_bytes():
+        if not await self._first_bytes():
             return None
         deadline = trio.current_time() + self.bounds.head_seconds
         looked_at = 0  # no byte is looked at twice, however slowly they drip in
@@ -354,13 +354,19 @@ class Conversation:
 
     async def _first_bytes(self) -> bool:
         """Wait for those of the next request; whether there are any. Whoever is idle for too long is left."""
-        while not self._raw:
+        while not self._has_first_bytes():
             self._scope.deadline = trio.current_time() + self.bounds.idle_seconds  # cheaper than a scope of its own
             if not await self.incoming.wait():
                 return False
             self._scope.deadline = math.inf
-            self._raw += self.incoming.take().lstrip(b"\r\n")  # RFC 9112, 2.2: an empty line before it is none of it
+            self._raw += self.incoming.take()
         return True
+
+    def _has_first_bytes(self) -> bool:
+        """RFC 9112, 2.2: an empty line before a request is none of it. Some clients send one behind each body."""
+        if self._raw.startswith((b"\r", b"\n")):
+            self._raw = self._raw.lstrip(b"\r\n")
+        return bool(self._raw)
 
     def _exchange(self, head: bytes) -> Exchange:
         came, self._raw = self._raw, bytearray()
