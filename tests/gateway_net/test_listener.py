@@ -107,6 +107,26 @@ async def test_a_request_is_answered_and_the_connection_kept(autojump_clock: Moc
     assert b"connection: close" not in said
 
 
+async def test_requests_that_came_together_do_not_keep_the_others_waiting() -> None:
+    """Over a socket, where an answer goes out at once and nothing is waited for."""
+    turn, turns = 0, list[int]()
+
+    async def count(exchange: Exchange) -> None:
+        turns.append(turn)
+        await exchange.answer(200)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(HttpServer(count, refuse=refuse).serve, listeners)
+        async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as client:
+            await client.send_all(100 * GET)
+            while len(turns) < 100:
+                await trio.lowlevel.checkpoint()
+                turn += 1
+        nursery.cancel_scope.cancel()
+    assert max(map(turns.count, turns)) <= 2  # the order within a turn is left to chance
+
+
 async def test_an_empty_line_before_a_request_is_none_of_it_wherever_it_is_cut(autojump_clock: MockClock) -> None:
     for pieces in ((post(b"a") + b"\r\n" + GET,), (post(b"a"), b"\r\n" + GET), (post(b"a") + b"\r", b"\n" + GET)):
         async with served(echo, bounds=Bounds(head_seconds=5, idle_seconds=60)) as client:

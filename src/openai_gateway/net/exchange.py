@@ -328,6 +328,8 @@ class Conversation:
             return False
         rest = await exchange.rest()
         self._raw = bytearray() if rest is None else rest
+        if rest:  # nothing may have been waited for, and the others have their turn before the next one
+            await trio.lowlevel.checkpoint()
         return rest is not None
 
     async def _head(self) -> bytes | None:
