@@ -282,7 +282,9 @@ def fields_written(fields: Sequence[tuple[str, str]]) -> bytes:
     except UnicodeEncodeError:
         lines = b""
     # A line break within a value could make lines that are sound each: then there are more of them than fields.
-    if lines.count(b"\n") == len(fields) and _WRITTEN_FIELDS.fullmatch(lines) is not None:
+    # So could a colon within a name, a name and a value that are sound each, and other ones.
+    is_one_a_line = lines.count(b"\n") == len(fields) and not any(":" in name for name, _ in fields)
+    if is_one_a_line and _WRITTEN_FIELDS.fullmatch(lines) is not None:
         return lines
     raise NotHttp("a header field cannot be sent")
 
@@ -307,10 +309,7 @@ class Sending:
             raise NotHttp("the request line cannot be sent")
         self.head: Final = b"%b %b HTTP/1.1\r\n%b\r\n" % (verb, target, fields_written(fields))
         self.is_head: Final = verb == b"HEAD"
-        framing = {name.lower(): value for name, value in fields if name.lower() in _FRAMING}
-        self._left: int | None = None
-        if framing.get("transfer-encoding", "").lower() != "chunked":
-            self._left = int(framing.get("content-length", "0"))
+        self._left = _length_said(fields)
 
     def piece(self, data: bytes) -> bytes:
         """Some of the body. Raises NotHttp for more than was said."""
@@ -329,3 +328,15 @@ class Sending:
 
 
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
+
+
+def _length_said(fields: Sequence[tuple[str, str]]) -> int | None:
+    """How long the body of a request with these is; None where it comes in chunks. Raises NotHttp."""
+    match [(name.lower(), value.lower()) for name, value in fields if name.lower() in _FRAMING]:
+        case []:
+            return 0
+        case [("transfer-encoding", "chunked")]:
+            return None
+        case [("content-length", said)] if said.isdecimal() and len(said) <= MOST_DIGITS:
+            return int(said)
+    raise NotHttp("the request does not say in one way how long its body is")

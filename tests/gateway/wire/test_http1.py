@@ -75,11 +75,26 @@ def test_a_body_that_is_not_as_long_as_was_said_is_not_sent(length: int) -> None
         Sending("POST", b"/", [("Host", "a")]).piece(b"body")
 
 
+@pytest.mark.parametrize(
+    "framing",
+    [
+        [("Content-Length", "4"), ("content-length", "4")],
+        [("Content-Length", "4"), ("Transfer-Encoding", "chunked")],
+        [("Transfer-Encoding", "gzip")],
+        *[[("Content-Length", said)] for said in ("", "x", "-4", "+4", "0_4", " 4", "4, 4", "4" * 19)],
+    ],
+)
+def test_a_request_that_does_not_say_in_one_way_how_long_it_is_is_not_sent(framing: list[tuple[str, str]]) -> None:
+    with pytest.raises(NotHttp, match="how long its body is"):
+        Sending("POST", b"/", [("Host", "a"), *framing])
+
+
 NO_FIELDS = {
     "a line more": ("x", "a\r\ny: b"),
     "a line feed": ("x", "a\nb"),
     "a name with a line more": ("x: a\r\ny", "b"),
     "a blank in the name": ("x y", "a"),
+    "another name and value": ("x: y", "a"),
     "no name": ("", "a"),
     "a nul": ("x", "a\0"),
     "no ascii": ("x", "ä"),
