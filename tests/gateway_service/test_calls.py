@@ -89,6 +89,14 @@ async def test_sound_passes_as_it_is_and_an_error_in_its_place_as_an_error(tmp_p
         assert [row.status == 200 for row in await rows(here)] == [False, True]
 
 
+async def test_a_kind_of_sound_that_no_header_can_carry_is_passed_on_as_far_as_it_can(tmp_path: Path) -> None:
+    sound = "HTTP/1.1 200 OK\r\ncontent-type: audio/\x01m\u00fcsli\r\ncontent-length: 2\r\n\r\n".encode() + b"\xff\xf3"
+    async with house(tmp_path, sound) as here:
+        body = {"model": "m", "input": "Hi", "voice": "alloy"}
+        said = await here.ask("POST", "/v1/audio/speech", key=await here.key(), body=body)
+        assert (said.status, said.headers["content-type"], said.body) == (200, "audio/?m?sli", b"\xff\xf3")
+
+
 async def test_an_upstreams_refusal_passes_with_its_status_and_nobody_is_to_try_again(tmp_path: Path) -> None:
     error = {"message": f"no such thing, {UPSTREAM_KEY}", "type": "invalid_request_error", "param": "x", "code": None}
     async with house(tmp_path, http(400, {"error": error})) as here:

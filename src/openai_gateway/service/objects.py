@@ -19,7 +19,7 @@ from openai_gateway.routing.service_settings import ServiceSettings
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.service.asking import json_object, query_of, refuse_other_types, refuse_query, refuse_steering
 from openai_gateway.service.guard import refuse_endpoint
-from openai_gateway.service.replies import underway_fields
+from openai_gateway.service.replies import plain, underway_fields
 from openai_gateway.service.uploads import is_form, read_form
 from openai_gateway.service.visit import Visit
 
@@ -98,7 +98,7 @@ class Objects:
         async with self._gateway.download(_call(visit, f"{_path(file)}/content", file.provider)) as download:
             under = download.underway
             facts = underway_fields(target=under.target, attempts=under.attempts, overhead=under.overhead)
-            headers = [("content-type", download.content_type), *visit.fields, *facts]
+            headers = [("content-type", plain(download.content_type)), *visit.fields, *facts]
             await exchange.begin(download.status, headers)
             async for piece in download.pieces():
                 await exchange.send(piece)

@@ -77,24 +77,24 @@ def limit_fields(left: Sequence[Left]) -> Fields:
 def served_fields(served: Served) -> Fields:
     """Who served a whole answer, and what it took."""
     fields = underway_fields(target=served.target, attempts=served.attempts, overhead=served.overhead)
-    fields.append(("x-gateway-model", _plain(served.model)))
+    fields.append(("x-gateway-model", plain(served.model)))
     if served.cached:
         fields.append(("x-gateway-cached", "true"))
     if served.warnings:
-        fields.append(("x-gateway-warnings", _plain("; ".join(served.warnings))[:_MOST_WARNINGS]))
+        fields.append(("x-gateway-warnings", plain("; ".join(served.warnings))[:_MOST_WARNINGS]))
     return fields + (limit_fields(served.left) or list(served.limits))
 
 
 def underway_fields(*, target: str, attempts: int, overhead: float) -> Fields:
     """The same, as far as it is known when a stream begins; `overhead` in seconds."""
     return [
-        ("x-gateway-target", _plain(target)),
+        ("x-gateway-target", plain(target)),
         ("x-gateway-attempts", str(attempts)),
         ("x-gateway-overhead-ms", f"{overhead * 1000:.1f}"),
     ]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """As a header can carry it: the upstream's own words may hold anything."""
     if text.isascii() and text.isprintable():
         return text

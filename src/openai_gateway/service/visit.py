@@ -7,7 +7,7 @@ from openai_gateway.routing.calls import Reply
 from openai_gateway.routing.virtual_keys import VirtualKey
 from openai_gateway.service.asking import request_id
 from openai_gateway.service.guard import ANYBODY
-from openai_gateway.service.replies import JSON, Fields, json_body, served_fields
+from openai_gateway.service.replies import JSON, Fields, json_body, plain, served_fields
 from openai_gateway.service.routes import Match, Route
 
 
@@ -37,5 +37,5 @@ class Visit:
 
     async def pass_on(self, reply: Reply) -> None:
         """The provider's answer, untouched."""
-        headers = [("content-type", reply.content_type), *self.fields, *served_fields(reply.served)]
+        headers = [("content-type", plain(reply.content_type)), *self.fields, *served_fields(reply.served)]
         await self.exchange.answer(reply.status, headers, reply.body)
