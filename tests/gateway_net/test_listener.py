@@ -152,6 +152,15 @@ async def test_a_head_request_gets_no_body_and_an_old_client_a_closed_connection
     assert b"connection: close" in (await said_to(b"GET / HTTP/1.0\r\n\r\n")).lower()
 
 
+async def test_an_answer_that_can_have_no_body_says_no_length(autojump_clock: MockClock) -> None:
+    async def nothing(exchange: Exchange) -> None:
+        await exchange.answer(204)
+
+    said = await said_to(GET + GET, nothing)
+    assert said.count(b"HTTP/1.1 204 No Content") == 2
+    assert b"content-length" not in said
+
+
 async def stream(exchange: Exchange) -> None:
     await exchange.begin(200, [("content-type", "text/event-stream")])
     for number in range(3):

@@ -115,7 +115,8 @@ class Exchange:
 
     async def answer(self, status: int, headers: Fields = (), body: bytes = b"") -> None:
         """The whole answer."""
-        data = self._head(status, headers, ("content-length", str(len(body))))
+        length = None if status in {204, 304} else ("content-length", str(len(body)))  # RFC 9110, 8.6
+        data = self._head(status, headers, length)
         self._is_answered = True
         await self._conversation.write(data if self.request.method == "HEAD" else data + body)
 
