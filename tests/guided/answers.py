@@ -156,6 +156,7 @@ def read(pieces: Sequence[bytes], reader: AnswerReader) -> Said:
             if head is None:
                 head = reader.head(data, heads)
                 while head is not None and head.status < 200:
+                    reader.body(head)  # what it says of a body must make sense, though it has none
                     head = reader.head(data, heads)
                 body = None if head is None else reader.body(head)
             while body is not None and (part := body.take(data)):

@@ -231,8 +231,9 @@ class Connection:
     def _next_head(self) -> AnswerHead | None:
         try:
             head = self._heads.take(self._data) if self._data else None
+            body = None if head is None else body_of_answer(head, most=MAX_HEAD_BYTES, to_head=self._to_head)
             if head is not None and head.status >= 200:
-                self._body = body_of_answer(head, most=MAX_HEAD_BYTES, to_head=self._to_head)
+                self._body = body
                 self._keeps, self._doubtful = head.keeps, head.has_two_lengths
                 self.idle_limit = _idle_limit(head.fields.get(b"keep-alive", b""))
         except NotHttp as error:
