@@ -51,10 +51,12 @@ _FIELDS = st.sampled_from(
         ],
     ]
 )
+_SOUND_FIRST = st.sampled_from([b"POST /v1/chat/completions HTTP/1.1", b"GET / HTTP/1.0"])
+_SOUND_FIELDS = st.sampled_from([b"content-length: 4", b"Transfer-Encoding: chunked", b"x: y"])
 HEADS = st.builds(
     lambda first, fields: b"\r\n".join((first, *fields)) + END,
-    _FIRST,
-    st.lists(_FIELDS, max_size=5).flatmap(lambda fields: st.permutations([b"host: a", *fields])),
+    _SOUND_FIRST | _FIRST,
+    st.lists(_SOUND_FIELDS | _FIELDS, max_size=5).flatmap(lambda fields: st.permutations([b"host: a", *fields])),
 )
 Read = Callable[[bytes], Request]
 
@@ -88,7 +90,10 @@ def quotes_nothing(error: PeerError) -> None:
 def by_h11(head: bytes) -> h11.Request:
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
     connection.receive_data(head)
-    event = connection.next_event()
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise AssertionError(f"h11 refuses what is let through: {error}") from None
     assert isinstance(event, h11.Request), "a head that is whole was no request"
     return event
 

@@ -16,7 +16,7 @@ from openai_gateway.net.heads import Request, request_of
 from openai_gateway.routing.calls import Call, Chunk
 from openai_gateway.routing.dialects import UpstreamRequest
 from openai_gateway.routing.reading import Reading
-from openai_gateway.wire.http1 import AnswerHead, Body, Sized
+from openai_gateway.wire.http1 import AnswerHead, Body, UntilEnd
 from openai_gateway.wire.sse import Comment, Decoder, Event
 from openai_gateway.wire.strict import loads
 from openai_gateway.wire.structure import structure
@@ -115,12 +115,11 @@ def refuses_no_second_length(head: bytes) -> Request:
     return request_of(b"\r\n".join(line for line in lines if not line.lower().startswith(b"content-length:")))
 
 
-class BelievesTheLength(AnswerReader):
-    """Where there are chunks too."""
+class LeavesTheChunksInTheirDress(AnswerReader):
+    """It reads them as a body that ends with its connection."""
 
     def body(self, head: AnswerHead) -> Body:
-        length = head.fields.get(b"content-length", b"")
-        return Sized(int(length)) if length.isdigit() else super().body(head)
+        return UntilEnd() if b"transfer-encoding" in head.fields else super().body(head)
 
 
 def marks_the_callers_own_body(kind: str, call: Call, *, stream: bool) -> UpstreamRequest:
@@ -155,7 +154,7 @@ PLANTED: Mapping[str, Callable[[], Target]] = {
     "arguments": lambda: arguments.target(leaves_out_what_it_does_not_know),
     "litellm": lambda: litellm.target(lets_pyyamls_errors_through),
     "config": lambda: config.target(shows_what_came),
-    "answers": lambda: answers.target(BelievesTheLength),
+    "answers": lambda: answers.target(LeavesTheChunksInTheirDress),
     "heads": lambda: heads.target(refuses_no_second_length),
 }
 
