@@ -170,6 +170,13 @@ def test_a_body_that_ends_too_early_is_cut(body: Sized | Chunked) -> None:
         body.end()
 
 
+@pytest.mark.parametrize(("body", "data"), [(Sized(4), b"body"), (Chunked(MOST), b"4\r\nbody\r\n0\r\n\r\n")])
+def test_a_body_that_is_whole_may_end(body: Sized | Chunked, data: bytes) -> None:
+    assert body.take(bytearray(data)) == b"body"
+    assert body.is_over
+    body.end()
+
+
 def test_a_body_without_a_length_ends_with_its_connection() -> None:
     body = UntilEnd()
     assert body.take(bytearray(b"all")) == b"all"
