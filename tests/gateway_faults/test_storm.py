@@ -120,27 +120,27 @@ def takes_what_is_left_over_for_the_next_answer(patch: pytest.MonkeyPatch) -> No
 def keeps_something_of_each_call(patch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
 
-    def end(journey: Journey, *args: Any) -> None:
+    def end(journey: Journey, *args: Any, **named: Any) -> None:
         kept.append(object())
-        ended(journey, *args)
+        ended(journey, *args, **named)
 
     ended = Journey.end
     patch.setattr(Journey, "end", end)
 
 
 def records_twice(patch: pytest.MonkeyPatch) -> None:
-    def end(journey: Journey, *args: Any) -> None:
+    def end(journey: Journey, *args: Any, **named: Any) -> None:
         journey._account = None
-        ended(journey, *args)
+        ended(journey, *args, **named)
 
     ended = Journey.end
     patch.setattr(Journey, "end", end)
 
 
 def counts_no_retries(patch: pytest.MonkeyPatch) -> None:
-    def end(journey: Journey, *args: Any) -> None:
+    def end(journey: Journey, *args: Any, **named: Any) -> None:
         del journey._asked[1:]
-        ended(journey, *args)
+        ended(journey, *args, **named)
 
     ended = Journey.end
     patch.setattr(Journey, "end", end)
