@@ -1,4 +1,4 @@
-"""The floor of a gateway in this language: h11 on trio sockets, both sides, and nothing read, checked or kept.
+"""A bare gateway with the usual library: h11 on trio sockets, both sides, and nothing read, checked or kept.
 
 `passthrough.py PORT NAME=UPSTREAM...`: a request to /NAME/… goes to 127.0.0.1:UPSTREAM, with its own path after that.
 """
