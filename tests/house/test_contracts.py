@@ -38,7 +38,8 @@ BREACHES = (
     Breach("httpx beneath the engine alone", "openai_gateway_mcp/doctor.py", "import httpx"),
     Breach("httpx beneath the engine alone", "openai_gateway/engine/upstream.py", "import httpx"),
     Breach("httpx beneath the engine alone", "openai_gateway/net/connection.py", "import httpx"),
-    Breach("one room speaks the bytes of HTTP", "openai_gateway/engine/upstream.py", "import h11"),
+    Breach("h11 is the oracle of the tests alone", "openai_gateway/net/connection.py", "import h11"),
+    Breach("h11 is the oracle of the tests alone", "openai_gateway/engine/upstream.py", "import h11"),
     Breach("one room speaks the bytes of HTTP", "openai_gateway_mcp/relay.py", "import openai_gateway.wire.http1"),
     Breach(
         "MCP uses the gateway by its public face",

@@ -126,7 +126,7 @@ class NativeAnswer:
 
     @property
     def headers(self) -> dict[str, str]:
-        return dict(self._answer.headers)
+        return self._answer.headers
 
     async def read(self, around: Around) -> bytes:
         try:
